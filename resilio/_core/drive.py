@@ -1,0 +1,62 @@
+"""Running a coroutine where there is no event loop, and refusing to block where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from resilio._core import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+
+class Pause(Protocol):
+    """How a policy waits: ``await pause(seconds)``."""
+
+    async def __call__(self, seconds: float, /) -> None: ...
+
+
+async def blocking_pause(seconds: float) -> None:
+    """Wait by blocking the thread; a coroutine that awaits only this one never suspends, so `drive` can run it."""
+    clock.sleep_blocking(seconds)
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends to its end, without an event loop.
+
+    Raises:
+        RuntimeError: It suspended after all: something in it wants an event loop.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    coroutine.close()
+    msg = f"{coroutine!r} waits for an event loop, and there is none here: call the async name instead"
+    raise RuntimeError(msg)
+
+
+def in_event_loop() -> bool:
+    """Tell whether this thread runs an event loop just now, asyncio's or trio's."""
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the documented form raises instead of answering
+        return True
+    trio = sys.modules.get("trio")
+    return trio is not None and trio.lowlevel.in_trio_run()
+
+
+def refuse_in_event_loop(what: str) -> None:
+    """Raise where blocking would stop every other task of this thread's event loop.
+
+    Raises:
+        RuntimeError: This thread runs an event loop.
+    """
+    if in_event_loop():
+        msg = (
+            f"{what} would block the event loop that runs on this thread; "
+            "await the name from `resilio` instead of the one from `resilio.sync`, or call it from a worker thread"
+        )
+        raise RuntimeError(msg)
