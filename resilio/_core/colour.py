@@ -11,9 +11,11 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from enum import Enum
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Generator
 
 
 class Colour(Enum):
