@@ -1,0 +1,180 @@
+"""The one background event loop that code without an event loop may borrow.
+
+Blocking twins of objects that do I/O send each call here. The loop runs on asyncio in a daemon thread, starts with the
+first call, serves the whole process and ends with it; a forked child starts its own. A call costs about 0.1 ms.
+
+    >>> import anyio
+    >>> call(anyio.lowlevel.checkpoint)
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from resilio._core import clock
+from resilio._core.colour import innermost, name_of
+from resilio._core.drive import refuse_in_event_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_GRACE = 5.0
+"""Seconds that a cancelled call, or the loop at the end of the process, gets to clean up."""
+
+
+class _Raised:
+    """An exception on its way out of the loop. Carried as a value: raised there, some kinds would stop the loop."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Call(Generic[*Ts, T]):
+    """One call: what runs on the loop, and how the waiting thread learns that it is over."""
+
+    __slots__ = ("_args", "_finished", "_fn")
+
+    def __init__(self, fn: Callable[[*Ts], Coroutine[Any, Any, T]], args: tuple[*Ts]) -> None:
+        self._fn = fn
+        self._args = args
+        self._finished = threading.Event()
+
+    async def run(self) -> T | _Raised:
+        try:
+            return await self._fn(*self._args)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            return _Raised(error)
+        finally:
+            self._finished.set()
+
+    def result(self, future: Future[T | _Raised]) -> T:
+        try:
+            outcome = future.result()
+        except BaseException:
+            # Ctrl-C, most likely. A second one ends the wait for the cleanup.
+            if future.cancel():
+                clock.wait_blocking(self._finished, _GRACE)
+            raise
+        if not isinstance(outcome, _Raised):
+            return outcome
+        try:
+            raise outcome.error
+        finally:
+            del outcome  # the error's traceback holds this frame
+
+
+class _Background:
+    """The thread and its loop, or none yet."""
+
+    __slots__ = ("_lock", "_portal", "_thread")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._portal: BlockingPortal | None = None
+        self._thread: threading.Thread | None = None
+
+    def portal(self) -> BlockingPortal:
+        with self._lock:
+            if self._portal is None or self._thread is None or not self._thread.is_alive():
+                # Not `start_blocking_portal`: its context manager, collected in a forked child, waits for ever for a
+                # thread that the child does not have.
+                started: Future[BlockingPortal] = Future()
+                self._thread = threading.Thread(target=_serve, args=(started,), name="resilio-portal", daemon=True)
+                self._thread.start()
+                self._portal = started.result()
+            return self._portal
+
+    def stop(self) -> None:
+        with self._lock:
+            portal, self._portal = self._portal, None
+            thread, self._thread = self._thread, None
+        if portal is not None and thread is not None and thread.is_alive():
+            portal.start_task_soon(portal.stop, True)
+            thread.join(_GRACE)
+
+    def forget(self) -> None:
+        # A thread does not survive a fork, and its lock may be held by nobody. The parent's loop is left alone: the
+        # child shares its file descriptors.
+        self._lock = threading.Lock()
+        self._portal = self._thread = None
+
+
+def _serve(started: Future[BlockingPortal]) -> None:
+    async def main() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    try:
+        anyio.run(main, backend="asyncio")
+    except BaseException as error:
+        if started.done():
+            raise
+        started.set_exception(error)
+
+
+_background = _Background()
+
+
+def call(fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
+    """Run ``await fn(*args)`` on the background loop and wait for it; the caller's context variables go with it.
+
+    Args:
+        fn: An async function; a ``functools.partial`` of one carries keyword arguments.
+        args: Its positional arguments.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        RuntimeError: This thread runs an event loop, which the wait would block.
+        BaseException: Whatever ``fn`` raises, with its traceback.
+
+    ``KeyboardInterrupt`` while waiting cancels the call and gives it a moment to clean up. Safe from any thread.
+    """
+    refuse_in_event_loop(f"{getattr(innermost(fn), '__qualname__', None) or name_of(fn)}()")
+    this = _Call(fn, args)
+    return this.result(_background.portal().start_task_soon(this.run))
+
+
+@contextmanager
+def entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Enter ``manager`` on the background loop, and leave it there when the block ends.
+
+    One task enters and leaves, so that task groups and cancel scopes inside ``manager`` work.
+
+    Raises:
+        RuntimeError: This thread runs an event loop.
+    """
+    refuse_in_event_loop(f"with {type(manager).__name__}")
+    wrapped: AbstractContextManager[T] = _background.portal().wrap_async_context_manager(manager)
+    with wrapped as value:
+        yield value
+
+
+def stop() -> None:
+    """Cancel what still runs and end the background loop; the next call starts another. Happens by itself at exit."""
+    _background.stop()
+
+
+# Plain `atexit` runs once the non-daemon threads have ended, so these may call to their last line.
+atexit.register(stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_background.forget)
