@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from resilio._core.events import Event, Subscription, subscribe
+    from resilio.alerting.channels import NotificationChannel
+    from resilio.alerting.notifier import AdminNotifier
     from resilio.errors import (
         BulkheadFullError,
         CircuitBreakerOpenError,
@@ -25,25 +27,74 @@ if TYPE_CHECKING:
         ValidationError,
         is_transient,
     )
+    from resilio.policies.backoff import BackoffStrategy, retry_with_backoff, with_backoff
+    from resilio.policies.circuit import CircuitSnapshot
+    from resilio.policies.circuit_breaker import CircuitBreaker, Permit, circuit_breaker
+    from resilio.policies.circuit_machine import CircuitState
+    from resilio.policies.description import Description
+    from resilio.policies.events import (
+        CallFailed,
+        CallRejected,
+        CallSucceeded,
+        CircuitStateChanged,
+        FellBack,
+        RetryGivenUp,
+        RetryScheduled,
+        RetrySucceeded,
+        TimedOut,
+    )
+    from resilio.policies.fallback import Fallback
+    from resilio.policies.pipeline import Pipeline
+    from resilio.policies.policy import Policy
+    from resilio.policies.timeout import Timeout
+    from resilio.policies.trip import ConsecutiveFailures, TripRule
 
 __all__ = (
+    "AdminNotifier",
+    "BackoffStrategy",
     "BulkheadFullError",
+    "CallFailed",
+    "CallRejected",
+    "CallSucceeded",
+    "CircuitBreaker",
     "CircuitBreakerOpenError",
+    "CircuitSnapshot",
+    "CircuitState",
+    "CircuitStateChanged",
+    "ConsecutiveFailures",
+    "Description",
     "ErrorSeverity",
     "Event",
+    "Fallback",
+    "FellBack",
     "IntegrationError",
+    "NotificationChannel",
     "OperationTimeoutError",
+    "Permit",
+    "Pipeline",
+    "Policy",
     "RateLimitExceededError",
     "ResilioError",
     "RetryExhaustedError",
+    "RetryGivenUp",
+    "RetryScheduled",
+    "RetrySucceeded",
     "Subscription",
+    "TimedOut",
+    "Timeout",
+    "TripRule",
     "ValidationError",
+    "circuit_breaker",
     "is_transient",
+    "retry_with_backoff",
     "subscribe",
+    "with_backoff",
 )
 
 _HOMES = {
     "resilio._core.events": ("Event", "Subscription", "subscribe"),
+    "resilio.alerting.channels": ("NotificationChannel",),
+    "resilio.alerting.notifier": ("AdminNotifier",),
     "resilio.errors": (
         "BulkheadFullError",
         "CircuitBreakerOpenError",
@@ -56,6 +107,27 @@ _HOMES = {
         "ValidationError",
         "is_transient",
     ),
+    "resilio.policies.backoff": ("BackoffStrategy", "retry_with_backoff", "with_backoff"),
+    "resilio.policies.circuit": ("CircuitSnapshot",),
+    "resilio.policies.circuit_breaker": ("CircuitBreaker", "Permit", "circuit_breaker"),
+    "resilio.policies.circuit_machine": ("CircuitState",),
+    "resilio.policies.description": ("Description",),
+    "resilio.policies.events": (
+        "CallFailed",
+        "CallRejected",
+        "CallSucceeded",
+        "CircuitStateChanged",
+        "FellBack",
+        "RetryGivenUp",
+        "RetryScheduled",
+        "RetrySucceeded",
+        "TimedOut",
+    ),
+    "resilio.policies.fallback": ("Fallback",),
+    "resilio.policies.pipeline": ("Pipeline",),
+    "resilio.policies.policy": ("Policy",),
+    "resilio.policies.timeout": ("Timeout",),
+    "resilio.policies.trip": ("ConsecutiveFailures", "TripRule"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

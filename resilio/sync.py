@@ -12,23 +12,126 @@ sends each call to one background event loop. On a thread that runs an event loo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilio._core import portal
 from resilio.alerting import notifier as _notifier
 from resilio.alerting.channels import NotificationChannel
-from resilio.errors import ErrorSeverity
+from resilio.errors import (
+    BulkheadFullError,
+    CircuitBreakerOpenError,
+    ErrorSeverity,
+    IntegrationError,
+    OperationTimeoutError,
+    RateLimitExceededError,
+    ResilioError,
+    RetryExhaustedError,
+    ValidationError,
+    is_transient,
+)
+from resilio.policies.backoff import BackoffStrategyBase, retry_with_backoff
+from resilio.policies.circuit_breaker import CircuitBreakerBase
+from resilio.policies.fallback import FallbackBase
+from resilio.policies.pipeline import PipelineBase
+from resilio.policies.policy import BlockingForms, decorator_factory
+from resilio.policies.retry_attempts import BlockingAttempts
+from resilio.policies.timeout import TimeoutBase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from resilio.alerting.channels import Channel
     from resilio.alerting.notification import NotificationResult
+    from resilio.policies.backoff import RetryExceptions
+
+T = TypeVar("T")
 
 __all__ = (
     "AdminNotifier",
+    "BackoffStrategy",
+    "BulkheadFullError",
+    "CircuitBreaker",
+    "CircuitBreakerOpenError",
     "ErrorSeverity",
+    "Fallback",
+    "IntegrationError",
     "NotificationChannel",
+    "OperationTimeoutError",
+    "Pipeline",
+    "RateLimitExceededError",
+    "ResilioError",
+    "RetryExhaustedError",
+    "Timeout",
+    "ValidationError",
+    "circuit_breaker",
+    "is_transient",
+    "retry_with_backoff",
+    "with_backoff",
+)
+
+
+# -- policies ----------------------------------------------------------------------------------------------------------
+
+
+class CircuitBreaker(BlockingForms, CircuitBreakerBase):
+    """Stops calling what keeps failing; the blocking twin of `resilio.CircuitBreaker`, on the same circuits.
+
+    Takes the same arguments. ``with breaker:`` guards a block.
+    """
+
+    __slots__ = ()
+
+
+class BackoffStrategy(BlockingForms, BackoffStrategyBase):
+    """Tries again, with growing and randomised waits; the blocking twin of `resilio.BackoffStrategy`.
+
+    Takes the same arguments. ``for attempt in strategy: with attempt: ...`` retries a block.
+    """
+
+    __slots__ = ()
+
+    def execute(  # type: ignore[override]
+        self, fn: Callable[..., T], /, *args: Any, retry_exceptions: RetryExceptions | None = None, **kwargs: Any
+    ) -> T:
+        """Call ``fn(*args, **kwargs)``, trying again as this strategy says, and return its result.
+
+        Raises:
+            RetryExhaustedError: No attempt succeeded; ``__cause__`` is the last error.
+            CircuitBreakerOpenError: A circuit was open, and the strategy does not wait for circuits.
+        """
+        strategy = self if retry_exceptions is None else self._also(retry_exceptions)
+        return strategy._invoke(fn, *args, **kwargs)  # type: ignore[no-any-return]  # noqa: SLF001 -- one of us
+
+    call = execute  # type: ignore[assignment]
+
+    def __iter__(self) -> BlockingAttempts:
+        """Attempts, each a context manager: ``for attempt in strategy: with attempt: ...``."""
+        return BlockingAttempts(self)
+
+
+class Timeout(BlockingForms, TimeoutBase):
+    """Limits how long a call may take, in a worker thread; the blocking twin of `resilio.Timeout`."""
+
+    __slots__ = ()
+
+
+class Fallback(BlockingForms, FallbackBase):
+    """Answers in place of a failed call; the blocking twin of `resilio.Fallback`."""
+
+    __slots__ = ()
+
+
+class Pipeline(BlockingForms, PipelineBase):
+    """Several policies around one call; the blocking twin of `resilio.Pipeline`. Takes policies of either kind."""
+
+    __slots__ = ()
+
+
+circuit_breaker = decorator_factory(
+    CircuitBreaker, "circuit_breaker", "A decorator that guards a function by a `CircuitBreaker` with these settings."
+)
+with_backoff = decorator_factory(
+    BackoffStrategy, "with_backoff", "A decorator that retries a function as a `BackoffStrategy` with these settings."
 )
 
 

@@ -2,7 +2,7 @@
 
 There are four colours, and one rule: what is wrapped is guarded or refused, never passed through unguarded. Two shapes
 show their colour only when called: a lambda that returns a coroutine, and a plain function that returns a generator.
-`is_awaitable` and `refuse_lazy` look at what came back.
+`is_awaitable` and `refuse_lazy` look at what came back; hot paths write the same two tests out.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
     return hasattr(result, "__await__")
 
 
-_LAZY_RESULTS = frozenset(
+# What a call returned, but has not run yet: whoever guards the call has guarded nothing.
+LAZY_RESULTS = frozenset(
     {
         types.GeneratorType,
         types.AsyncGeneratorType,
@@ -92,7 +93,7 @@ def refuse_lazy(fn: object, result: object) -> None:
     Raises:
         TypeError: See above.
     """
-    if type(result) in _LAZY_RESULTS:
+    if type(result) in LAZY_RESULTS:
         close = getattr(result, "close", None)
         if close is not None:
             close()

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from resilio._core import clock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 T = TypeVar("T")
-
-
-class Pause(Protocol):
-    """How a policy waits: ``await pause(seconds)``."""
-
-    async def __call__(self, seconds: float, /) -> None: ...
-
-
-async def blocking_pause(seconds: float) -> None:
-    """Wait by blocking the thread; a coroutine that awaits only this one never suspends, so `drive` can run it."""
-    clock.sleep_blocking(seconds)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -104,3 +104,15 @@ def _allowed(kind: str, at_least: float | None, above: float | None, at_most: fl
         if limit is not None
     ]
     return f"{kind}, {' and '.join(limits)}" if limits else kind
+
+
+def flag(name: str, value: object) -> bool:
+    """Return ``value`` if it is True or False.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    msg = f"{name} must be True or False, not {value!r}"
+    raise TypeError(msg)

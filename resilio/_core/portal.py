@@ -12,7 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
@@ -47,29 +47,21 @@ class _Raised:
 class _Call(Generic[*Ts, T]):
     """One call: what runs on the loop, and how the waiting thread learns that it is over."""
 
-    __slots__ = ("_args", "_finished", "_fn")
+    __slots__ = ("_args", "_finished", "_fn", "_scope")
 
     def __init__(self, fn: Callable[[*Ts], Coroutine[Any, Any, T]], args: tuple[*Ts]) -> None:
         self._fn = fn
         self._args = args
         self._finished = threading.Event()
+        self._scope: anyio.CancelScope | None = None
 
-    async def run(self) -> T | _Raised:
+    def through(self, portal: BlockingPortal) -> T:
         try:
-            return await self._fn(*self._args)
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:
-            return _Raised(error)
-        finally:
-            self._finished.set()
-
-    def result(self, future: Future[T | _Raised]) -> T:
-        try:
-            outcome = future.result()
+            outcome = portal.start_task_soon(self._run).result()
         except BaseException:
-            # Ctrl-C, most likely. A second one ends the wait for the cleanup.
-            if future.cancel():
+            # Ctrl-C, most likely; it may come before there is a future to cancel. A second one ends the wait.
+            if not self._finished.is_set():
+                portal.start_task_soon(self._cancel)
                 clock.wait_blocking(self._finished, _GRACE)
             raise
         if not isinstance(outcome, _Raised):
@@ -78,6 +70,25 @@ class _Call(Generic[*Ts, T]):
             raise outcome.error
         finally:
             del outcome  # the error's traceback holds this frame
+
+    async def _run(self) -> T | _Raised:
+        try:
+            with anyio.CancelScope() as self._scope:
+                return await self._fn(*self._args)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            return _Raised(error)
+        finally:
+            self._finished.set()
+        return _Raised(CancelledError())  # nobody waits for it any more
+
+    def _cancel(self) -> None:
+        # Runs after the first step of `_run`, if that was ever handed over.
+        if self._scope is None:
+            self._finished.set()
+        else:
+            self._scope.cancel()
 
 
 class _Background:
@@ -150,8 +161,7 @@ def call(fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
     ``KeyboardInterrupt`` while waiting cancels the call and gives it a moment to clean up. Safe from any thread.
     """
     refuse_in_event_loop(f"{getattr(innermost(fn), '__qualname__', None) or name_of(fn)}()")
-    this = _Call(fn, args)
-    return this.result(_background.portal().start_task_soon(this.run))
+    return _Call(fn, args).through(_background.portal())
 
 
 @contextmanager

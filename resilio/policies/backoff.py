@@ -1,0 +1,407 @@
+"""Retry with exponential backoff: try again what may work in a moment, and spread the load while waiting.
+
+**About.** The first attempt runs bare. If it fails in a way worth another try, the strategy waits (a random time below
+``base_delay * exponential_base ** n``, capped by ``max_delay``) and tries again, ``max_retries`` times at most.
+
+**Usage.** ::
+
+    @with_backoff(base_delay=0.5, max_delay=30, max_retries=5, retry_exceptions=[httpx.TransportError])
+    async def fetch(url: str) -> bytes: ...
+
+    strategy = BackoffStrategy(max_retries=3)
+    await strategy.execute(client.get, url, retry_exceptions=(httpx.TransportError,))
+
+    async for attempt in strategy:
+        with attempt:
+            await step_one()
+            await step_two()
+
+**Defaults.** 5 retries, from 1 s, at most 60 s each, full jitter, on what `resilio.is_transient` says. Delays and count
+are read from ``BACKOFF_BASE_DELAY``, ``BACKOFF_MAX_DELAY`` and ``BACKOFF_MAX_RETRIES``.
+
+**Events.** `RetryScheduled`, `RetryGivenUp`, `RetrySucceeded`.
+
+**Never retried**, whatever predicate is given: cancellation, ``KeyboardInterrupt``, ``SystemExit``. An open circuit
+ends a retry at once, unless ``wait_for_circuit=True``. Generators are retried only until their first item.
+
+**Anti-patterns.**
+
+- *Retrying what is not idempotent.* A payment that timed out may have gone through. Send an idempotency key.
+- *Retries at every layer.* Three layers of 3 retries make 64 calls out of one. Retry in one place, or share a budget.
+- *Retrying errors that stay.* ``retry_exceptions=Exception`` retries the bug, too.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+
+from resilio import settings
+from resilio._core import clock, durations
+from resilio._core.colour import LAZY_RESULTS
+from resilio._core.drive import drive
+from resilio._core.pauses import async_pause, blocking_pause
+from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError, is_transient
+from resilio.policies.description import Description
+from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, decorator_factory
+from resilio.policies.retry_call import RetryCall
+from resilio.policies.retry_plan import JITTERS, BackoffPlan, Jitter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from tenacity.retry import RetryBaseT
+    from tenacity.stop import StopBaseT
+    from tenacity.wait import WaitBaseT
+
+    from resilio._core.durations import Duration
+    from resilio._core.pauses import Pause
+    from resilio.policies.policy import AsyncCall, PlainCall
+    from resilio.policies.retry_attempts import AsyncAttempts
+
+T = TypeVar("T")
+
+RetryExceptions: TypeAlias = "type[Exception] | Iterable[type[Exception]] | Callable[[Exception], bool]"
+
+
+class BackoffStrategyBase(Policy):
+    """A strategy without the forms that have a colour; see `BackoffStrategy`."""
+
+    __slots__ = (
+        "_is_timed",
+        "plan",
+        "reraise",
+        "retry",
+        "retry_exceptions",
+        "retry_result",
+        "stop",
+        "wait",
+        "wait_for_circuit",
+    )
+
+    def __init__(
+        self,
+        *,
+        base_delay: Duration | None = None,
+        max_delay: Duration | None = None,
+        max_retries: int | None = None,
+        exponential_base: float = 2.0,
+        jitter: Jitter | bool | None = "full",
+        retry_exceptions: RetryExceptions | None = None,
+        retry_result: Callable[[Any], bool] | None = None,
+        max_duration: Duration | None = None,
+        max_retry_after: Duration = 300.0,
+        wait: WaitBaseT | None = None,
+        stop: StopBaseT | None = None,
+        retry: RetryBaseT | None = None,
+        wait_for_circuit: bool = False,
+        reraise: bool = False,
+    ) -> None:
+        self.plan = BackoffPlan(
+            base_delay=_delay("base_delay", base_delay, settings.BACKOFF_BASE_DELAY),
+            max_delay=_delay("max_delay", max_delay, settings.BACKOFF_MAX_DELAY),
+            exponential_base=durations.number("exponential_base", exponential_base, at_least=1),
+            jitter=_jitter(jitter),
+            max_retries=_max_retries(max_retries, stop),
+            max_duration=durations.optional(durations.seconds, "max_duration", max_duration, above=0),
+            max_retry_after=durations.seconds("max_retry_after", max_retry_after),
+        )
+        self.retry_exceptions = _retry_exceptions(retry_exceptions)
+        self.retry_result = _strategy("retry_result", retry_result)
+        self.wait = _strategy("wait", wait)
+        self.stop = _strategy("stop", stop)
+        self.retry = _strategy("retry", retry)
+        self.wait_for_circuit = durations.flag("wait_for_circuit", wait_for_circuit)
+        self.reraise = durations.flag("reraise", reraise)
+        self._is_timed = self.plan.max_duration is not None or stop is not None
+        self._prepare()
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        return (
+            f"<{type(self).__name__} max_retries={plan.max_retries} base_delay={plan.base_delay:g} "
+            f"max_delay={plan.max_delay:g} jitter={plan.jitter!r}>"
+        )
+
+    def describe(self) -> Description:
+        plan = self.plan
+        given = {"retry_exceptions": self.retry_exceptions, "wait": self.wait, "stop": self.stop, "retry": self.retry}
+        return Description(
+            "BackoffStrategy",
+            (
+                ("max_retries", plan.max_retries),
+                ("base_delay", plan.base_delay),
+                ("max_delay", plan.max_delay),
+                ("jitter", plan.jitter),
+                ("max_duration", plan.max_duration),
+                *((name, value) for name, value in given.items() if value is not None),
+            ),
+        )
+
+    # -- what is worth another try ---------------------------------------------------------------------------------
+
+    def wants(self, error: Exception) -> bool:
+        """Tell whether ``error`` is worth another attempt, as far as it alone can say."""
+        if isinstance(error, CircuitBreakerOpenError):
+            return self.wait_for_circuit
+        chosen = self.retry_exceptions
+        if chosen is None:
+            # Another retry has tried that one often enough; more of them would multiply.
+            return not isinstance(error, RetryExhaustedError) and is_transient(error)
+        return isinstance(error, chosen) if isinstance(chosen, tuple) else bool(chosen(error))
+
+    def _also(self, retry_exceptions: RetryExceptions) -> BackoffStrategyBase:
+        """This strategy with other ``retry_exceptions``."""
+        twin = type(self).__new__(type(self))
+        for name in BackoffStrategyBase.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.retry_exceptions = _retry_exceptions(retry_exceptions)
+        twin._prepare()  # noqa: SLF001 -- it is one of us
+        return twin
+
+    # -- guarding --------------------------------------------------------------------------------------------------
+
+    def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
+        is_timed, refuses, go_on = self._is_timed, self.retry_result, self._go_on
+
+        @functools.wraps(fn)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            started = clock.monotonic() if is_timed else None
+            try:
+                result = await fn(*args, **kwargs)
+            except Exception as error:
+                call = RetryCall(self, fn, args, kwargs, started)
+                if not await call.wants(error):
+                    raise
+                call.failed(error)
+            else:
+                if refuses is None and self.retry is None:
+                    return result
+                call = RetryCall(self, fn, args, kwargs, started)
+                if not await call.refuses(result):
+                    return result
+                call.refused(result)
+            return await go_on(call, fn, async_pause)
+
+        return guarded
+
+    def guard_plain(self, fn: PlainCall) -> PlainCall:
+        is_timed, refuses, go_on = self._is_timed, self.retry_result, self._go_on
+
+        @functools.wraps(fn)
+        async def attempt(*args: Any, **kwargs: Any) -> Any:
+            return fn(*args, **kwargs)
+
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            started = clock.monotonic() if is_timed else None
+            try:
+                result = fn(*args, **kwargs)
+            except Exception as error:
+                call = RetryCall(self, fn, args, kwargs, started)
+                if not drive(call.wants(error)):
+                    raise
+                call.failed(error)
+            else:
+                if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+                    return self.guard_returned(fn, result, args, kwargs)
+                if refuses is None and self.retry is None:
+                    return result
+                call = RetryCall(self, fn, args, kwargs, started)
+                if not drive(call.refuses(result)):
+                    return result
+                call.refused(result)
+            return drive(go_on(call, attempt, blocking_pause))
+
+        return guarded
+
+    @staticmethod
+    async def _go_on(call: RetryCall, attempt: AsyncCall, pause: Pause) -> Any:
+        """After a failed first attempt: wait and try again until one ends well or the plan says stop."""
+        try:
+            while True:
+                await pause(await call.next_delay(close=pause is async_pause))
+                try:
+                    result = await attempt(*call.args, **call.kwargs)
+                except Exception as error:
+                    if not await call.wants(error):
+                        raise
+                    call.failed(error)
+                else:
+                    if not await call.refuses(result):
+                        call.succeeded()
+                        return result
+                    call.refused(result)
+        finally:
+            call.forget()
+
+    def open_stream(
+        self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AbstractAsyncContextManager[Stream]:
+        return self._begin_stream(fn, args, kwargs)
+
+    def open_iterator(
+        self, fn: Callable[..., Generator[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AbstractContextManager[Iteration]:
+        return self._begin_iterator(fn, args, kwargs)
+
+
+class BackoffStrategy(AsyncForms, BackoffStrategyBase):
+    """Tries again, with growing and randomised waits; see this module for the whole story.
+
+    Args:
+        base_delay: Seconds before the first retry, before jitter.
+        max_delay: The longest wait in seconds, before jitter.
+        max_retries: Retries after the first attempt, at least 0. With ``stop`` and without this: what that allows.
+        exponential_base: What the wait is multiplied by each time, at least 1.
+        jitter: ``"full"`` waits between 0 and the computed delay, ``"equal"`` (or True) between half of it and all of
+            it, ``"decorrelated"`` between ``base_delay`` and three times the last wait, None (or False) just as long.
+        retry_exceptions: Which errors are worth another attempt: a class, several, or a predicate. By default what
+            `is_transient` says.
+        retry_result: A predicate that refuses a *result*. A refused result with a ``close`` or ``aclose`` is closed.
+        max_duration: Seconds from the start after which no other attempt starts; the last wait is clipped to it.
+        max_retry_after: The longest wait in seconds that a server can ask for with Retry-After.
+        wait: A tenacity wait strategy in place of delays and jitter.
+        stop: A tenacity stop strategy.
+        retry: A tenacity retry strategy in place of ``retry_exceptions``.
+        wait_for_circuit: Whether an open circuit is waited for instead of ending the retry at once.
+        reraise: Whether the last error itself is raised in the end, not `RetryExhaustedError`.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range.
+
+    Safe to share between tasks, threads and event loops: a strategy holds settings, each call its own attempts.
+
+        >>> BackoffStrategy(max_retries=3)
+        <BackoffStrategy max_retries=3 base_delay=1 max_delay=60 jitter='full'>
+    """
+
+    __slots__ = ()
+
+    @overload  # type: ignore[override]
+    def execute(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        retry_exceptions: RetryExceptions | None = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def execute(
+        self, fn: Callable[..., T], /, *args: Any, retry_exceptions: RetryExceptions | None = None, **kwargs: Any
+    ) -> Coroutine[Any, Any, T]: ...
+    def execute(
+        self, fn: PlainCall, /, *args: Any, retry_exceptions: RetryExceptions | None = None, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """Call ``fn(*args, **kwargs)``, trying again as this strategy says, and return its result.
+
+        Args:
+            fn: Async or plain; a plain one runs on the event loop's thread.
+            args: For ``fn``.
+            retry_exceptions: Used for this call in place of the strategy's.
+            kwargs: For ``fn``.
+
+        Raises:
+            RetryExhaustedError: No attempt succeeded; ``__cause__`` is the last error.
+            CircuitBreakerOpenError: A circuit was open, and the strategy does not wait for circuits.
+        """
+        strategy = self if retry_exceptions is None else self._also(retry_exceptions)
+        return strategy._invoke(fn, *args, **kwargs)  # type: ignore[no-any-return]  # noqa: SLF001 -- one of us
+
+    call = execute  # type: ignore[assignment]
+
+    def __aiter__(self) -> AsyncAttempts:
+        """Attempts, each a context manager: ``async for attempt in strategy: with attempt: ...``."""
+        from resilio.policies.retry_attempts import AsyncAttempts  # noqa: PLC0415 -- the rarest form pays for itself
+
+        return AsyncAttempts(self)
+
+
+with_backoff = decorator_factory(
+    BackoffStrategy,
+    "with_backoff",
+    """A decorator that retries a function as a `BackoffStrategy` with these settings does.
+
+    ::
+
+        @with_backoff(base_delay=0.5, max_delay=30, max_retries=5, retry_exceptions=[RequestException])
+        async def fetch_message_history(user_id: str) -> list[Message]: ...
+    """,
+)
+
+
+def retry_with_backoff(
+    max_retries: int = 3,
+    base_delay: Duration = 1.0,
+    max_delay: Duration = 60.0,
+    exponential_base: float = 2.0,
+    jitter: bool = True,  # noqa: FBT001, FBT002 -- the reference's signature
+) -> BackoffStrategy:
+    """A decorator that retries ``ConnectionError`` and ``TimeoutError``, and raises the last one itself.
+
+    ::
+
+        @retry_with_backoff(max_retries=3, base_delay=1.0)
+        def connect_to_source(self, source_url: str) -> None: ...
+    """
+    return BackoffStrategy(
+        max_retries=max_retries,
+        base_delay=base_delay,
+        max_delay=max_delay,
+        exponential_base=exponential_base,
+        jitter=jitter,
+        retry_exceptions=(ConnectionError, TimeoutError),
+        reraise=True,
+    )
+
+
+# -- checking what a user passes in ------------------------------------------------------------------------------------
+
+
+def _delay(name: str, given: Duration | None, setting: settings.Setting[float]) -> float:
+    return setting.read() if given is None else durations.seconds(name, given)
+
+
+def _max_retries(given: int | None, stop: object) -> int | None:
+    if given is not None:
+        return durations.whole("max_retries", given, at_least=0)
+    return settings.BACKOFF_MAX_RETRIES.read() if stop is None else None
+
+
+def _jitter(given: Jitter | bool | None) -> Jitter | None:  # noqa: FBT001 -- the contract's type
+    if given is None or given is False:
+        return None
+    if given is True:
+        return "equal"
+    if given in JITTERS:
+        return given
+    msg = f"jitter must be one of {', '.join(map(repr, JITTERS))}, True, False or None, not {given!r}"
+    raise ValueError(msg)
+
+
+def _retry_exceptions(
+    given: RetryExceptions | None,
+) -> tuple[type[Exception], ...] | Callable[[Exception], bool] | None:
+    if given is None:
+        return None
+    if callable(given) and not isinstance(given, type):
+        return given
+    kinds: tuple[Any, ...] = tuple(given) if isinstance(given, Collection) else (given,)
+    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        return kinds
+    msg = (
+        "retry_exceptions must be an Exception class, several of them, or a predicate, "
+        f"not {given!r}; cancellation and KeyboardInterrupt are never retried"
+    )
+    raise TypeError(msg)
+
+
+def _strategy(name: str, given: T) -> T:
+    if given is None or callable(given):
+        return given
+    msg = f"{name} must be callable or None, not {given!r}"
+    raise TypeError(msg)

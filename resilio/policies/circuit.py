@@ -1,0 +1,311 @@
+"""One circuit: the state machine with its settings, its lock, the clock, and the events it tells.
+
+Any number of breaker objects may stand before one circuit, in any number of threads and event loops. The lock is held
+over plain code only, never across a call, an await, or a listener.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, fields
+from types import FunctionType
+from typing import TYPE_CHECKING
+
+from resilio._core import clock, durations, events
+from resilio._core.cancellation import is_interruption
+from resilio.errors import CircuitBreakerOpenError
+from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome
+from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitStateChanged, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from resilio.policies.trip import TripRule
+
+_log = logging.getLogger("resilio")
+
+ErrorFilter = type[BaseException] | tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSettings:
+    """What a circuit was built with, checked. Two breakers of one name must agree on all of it."""
+
+    trip: TripRule
+    recovery_timeout: float | Callable[[int], float]
+    half_open_max_calls: int
+    success_threshold: int
+    half_open_timeout: float | None
+    record: ErrorFilter | Callable[[BaseException], bool]
+    ignore: ErrorFilter | Callable[[BaseException], bool]
+    failure_result: Callable[[object], bool] | None
+
+    def difference(self, other: CircuitSettings) -> str:
+        """The settings in which ``other`` differs, as text; empty when they agree.
+
+        Functions agree when they are the same code over the same values: a lambda made anew by each call is no change.
+        """
+        return ", ".join(
+            f"{each.name}={getattr(self, each.name)!r}, not {getattr(other, each.name)!r}"
+            for each in fields(self)
+            if _identity(getattr(self, each.name)) != _identity(getattr(other, each.name))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSnapshot:
+    """A circuit at one moment.
+
+    Attributes:
+        name: The circuit's name.
+        state: What a call would meet now.
+        retry_after: Seconds until a call may be let through; None when that does not depend on time.
+        counts: What the trip rule has counted, such as ``consecutive_failures``.
+        rejected: Calls rejected since the circuit was made.
+        failed: Failures recorded since the circuit was made.
+        failed_probes: Half-open rounds in a row that ended in a failure.
+        transitions: Changes of state since the circuit was made.
+        changed_at: When the state last changed, UTC; None if it never did.
+        last_failure: The last recorded failure as text; empty if there was none.
+    """
+
+    name: str
+    state: CircuitState
+    retry_after: float | None
+    counts: Mapping[str, float]
+    rejected: int
+    failed: int
+    failed_probes: int
+    transitions: int
+    changed_at: datetime | None
+    last_failure: str
+
+
+class Circuit:
+    """A circuit, shared by all breakers of its name. Safe from any thread and any event loop."""
+
+    __slots__ = (
+        "__weakref__",
+        "_changed_at",
+        "_failed",
+        "_last_failure",
+        "_last_failure_text",
+        "_lock",
+        "_rejected",
+        "machine",
+        "name",
+        "needs_time",
+        "settings",
+    )
+
+    def __init__(self, name: str, settings: CircuitSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.needs_time = settings.trip.needs_time
+        self.machine = CircuitMachine(
+            trip=settings.trip,
+            break_for=self._break_for,
+            half_open_max_calls=settings.half_open_max_calls,
+            success_threshold=settings.success_threshold,
+            half_open_timeout=self._probe_timeout(),
+        )
+        # Re-entrant, because a `recovery_timeout` function runs inside it and may well read the breaker's state.
+        self._lock = threading.RLock()
+        self._last_failure: BaseException | None = None  # the cause of rejections; let go with the next success
+        self._last_failure_text = ""
+        self._rejected = 0
+        self._failed = 0
+        self._changed_at: datetime | None = None
+
+    # -- a call ----------------------------------------------------------------------------------------------------
+
+    def admit(self) -> int:
+        """The ticket of a call that starts now.
+
+        Raises:
+            CircuitBreakerOpenError: The circuit does not let it through.
+        """
+        machine = self.machine
+        if ticket := machine.flow:
+            return ticket
+        now = clock.monotonic()
+        with self._lock:
+            admitted = machine.admit(now)
+            if admitted is None:
+                self._rejected += 1
+                state, retry_after, cause = machine.state, machine.retry_after(now), self._last_failure
+            changes = self._drain(now) if machine.transitions else None
+        if changes:
+            _tell(changes)
+        if admitted is None:
+            if events.listeners:
+                events.emit(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
+            raise self._rejection(state, retry_after) from cause
+        return admitted
+
+    def succeed(self, ticket: int, duration: float) -> None:
+        """Book a success."""
+        self._book(ticket, Outcome.SUCCESS, duration)
+
+    def fail(self, ticket: int, error: BaseException | None, duration: float) -> None:
+        """Book what ended in ``error`` (or in a result that counts as failure: None): a failure, or nothing."""
+        if error is not None and not self._is_failure(error):
+            self.release(ticket)
+        else:
+            self._book(ticket, Outcome.FAILURE, duration, error)
+
+    def release(self, ticket: int) -> None:
+        """Give the ticket back without a word about the dependency."""
+        if ticket != self.machine.flow:  # the closed period wants nothing back
+            self._book(ticket, Outcome.IGNORED, 0.0)
+
+    def _book(self, ticket: int, outcome: Outcome, duration: float, error: BaseException | None = None) -> None:
+        if ticket == UNTRACKED:
+            return
+        text = told(error) if error is not None else ""
+        now = clock.monotonic()
+        with self._lock:
+            wanted = self.machine.book(ticket, outcome, now, duration)
+            if wanted and outcome is Outcome.FAILURE:
+                self._failed += 1
+                self._last_failure, self._last_failure_text = error, text
+            elif wanted and outcome is Outcome.SUCCESS:
+                self._last_failure = None
+            changes = self._drain(now) if self.machine.transitions else None
+        if error is not None:
+            self._cut_own_rejections(error)
+        if events.listeners and wanted:
+            if outcome is Outcome.FAILURE:
+                events.emit(CallFailed(circuit=self.name, duration=duration, error=text))
+            elif outcome is Outcome.SUCCESS:
+                events.emit(CallSucceeded(circuit=self.name, duration=duration))
+        if changes:
+            _tell(changes)
+
+    def _is_failure(self, error: BaseException) -> bool:
+        if is_interruption(error):
+            return False
+        return not _matches(error, self.settings.ignore) and _matches(error, self.settings.record)
+
+    # -- control ---------------------------------------------------------------------------------------------------
+
+    def control(self, change: Callable[[CircuitMachine], None]) -> None:
+        """Apply a manual change and tell of it."""
+        with self._lock:
+            change(self.machine)
+            changes = self._drain(clock.monotonic())
+        _tell(changes)
+
+    @property
+    def state(self) -> CircuitState:
+        """What a call would meet now."""
+        with self._lock:
+            return self.machine.state_at(clock.monotonic())
+
+    def snapshot(self) -> CircuitSnapshot:
+        """The circuit at this moment."""
+        now = clock.monotonic()
+        with self._lock:
+            return CircuitSnapshot(
+                name=self.name,
+                state=self.machine.state_at(now),
+                retry_after=self.machine.retry_after(now),
+                counts=dict(self.machine.meter.reading(now)),
+                rejected=self._rejected,
+                failed=self._failed,
+                failed_probes=self.machine.failed_probes,
+                transitions=self.machine.transition_count,
+                changed_at=self._changed_at,
+                last_failure=self._last_failure_text,
+            )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether forgetting the circuit would change nothing but its counts: it is closed."""
+        return self.machine.flow != UNTRACKED
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _drain(self, now: float) -> list[CircuitStateChanged]:
+        machine = self.machine
+        if not machine.transitions:
+            return []
+        self._changed_at = clock.utcnow()
+        changes = [
+            CircuitStateChanged(
+                circuit=self.name,
+                number=change.number,
+                before=change.before,
+                after=change.after,
+                retry_after=machine.retry_after(now) if change.after is CircuitState.OPEN else None,
+                error=self._last_failure_text,
+            )
+            for change in machine.transitions
+        ]
+        machine.transitions.clear()
+        return changes
+
+    def _rejection(self, state: CircuitState, retry_after: float | None) -> CircuitBreakerOpenError:
+        if state is CircuitState.HALF_OPEN:
+            why = "is half-open, and as many calls as it allows are trying the dependency now"
+        elif state is CircuitState.FORCED_OPEN:
+            why = "is held open by hand until it is reset or its isolation ends"
+        else:
+            why = "is open"
+        when = "" if retry_after is None else f"; try again in {retry_after:.3g} s"
+        return CircuitBreakerOpenError(
+            f"circuit {self.name!r} {why}{when}", breaker=self.name, retry_after=retry_after, state=str(state)
+        )
+
+    def _cut_own_rejections(self, error: BaseException) -> None:
+        # A failure raised while handling our own rejection would hold the failure before it, and so on without end.
+        link = error
+        for _ in range(10):
+            earlier = link.__cause__ or link.__context__
+            if earlier is None or earlier is error:
+                return
+            if isinstance(earlier, CircuitBreakerOpenError) and earlier.breaker == self.name:
+                earlier.__cause__ = earlier.__context__ = None
+                return
+            link = earlier
+
+    def _break_for(self, failed_probes: int) -> float:
+        given = self.settings.recovery_timeout
+        if not callable(given):
+            return given
+        try:
+            return durations.seconds("what recovery_timeout returned", given(failed_probes))
+        except Exception:
+            # It runs while a call's own error is on its way: that error must not be replaced by this one.
+            _log.exception("recovery_timeout of circuit %r failed; the break lasts %g s", self.name, _DEFAULT_BREAK)
+            return _DEFAULT_BREAK
+
+    def _probe_timeout(self) -> float:
+        if self.settings.half_open_timeout is not None:
+            return self.settings.half_open_timeout
+        # With a break of no length, a probe that is lost at once would let every caller through.
+        return self._break_for(0) or _DEFAULT_BREAK
+
+
+_DEFAULT_BREAK = 60.0
+
+
+def _tell(changes: list[CircuitStateChanged]) -> None:
+    if events.listeners:
+        for change in changes:
+            events.emit(change)
+
+
+def _matches(error: BaseException, wanted: ErrorFilter | Callable[[BaseException], bool]) -> bool:
+    if isinstance(wanted, (type, tuple)):
+        return isinstance(error, wanted)
+    return bool(wanted(error))
+
+
+def _identity(value: object) -> object:
+    if isinstance(value, FunctionType):
+        cells = tuple(cell.cell_contents for cell in value.__closure__ or ())
+        return value.__code__, value.__defaults__, cells
+    return value

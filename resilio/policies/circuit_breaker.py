@@ -1,0 +1,417 @@
+"""Circuit breaker: stop calling what keeps failing, and find out gently when it works again.
+
+**About.** A closed circuit counts failures. When its trip rule says so it opens, and calls are rejected at once with
+`CircuitBreakerOpenError` instead of making users wait for the inevitable. After ``recovery_timeout`` seconds it lets
+``half_open_max_calls`` probes through, and closes or opens again on what they find.
+
+**Usage.** ::
+
+    breaker = CircuitBreaker(name="openai-api", failure_threshold=3, recovery_timeout=30)
+
+    @breaker                                      # a decorator, for functions of any colour
+    async def ask(prompt: str) -> str: ...
+
+    await breaker.execute(client.post, url)       # a single call
+
+    async with breaker:                           # a block
+        await client.post(url)
+
+    permit = breaker.acquire()                    # two steps, for calls whose end is somewhere else
+    permit.success()
+
+**Defaults.** 5 consecutive failures, 60 s break, one probe, one success to close; every ``Exception`` counts. The first
+two are read from ``CIRCUIT_BREAKER_FAILURE_THRESHOLD`` and ``CIRCUIT_BREAKER_RECOVERY_TIMEOUT``.
+
+**Events.** `CircuitStateChanged`, `CallRejected`, `CallFailed`, `CallSucceeded`.
+
+**What counts.** Cancellation, ``KeyboardInterrupt`` and exit never count and give a probe's permit back; neither do
+errors in ``ignore`` and errors outside ``record``. A result that arrives after the circuit changed state is dropped. A
+probe that has not returned after ``half_open_timeout`` loses its permit to the next caller.
+
+**Anti-patterns.**
+
+- *One breaker for two dependencies.* The healthy one is cut off with the sick one. One name per dependency.
+- *Retry outside, breaker inside, and the retry waits for the circuit.* A retry ends at once on an open circuit, and
+  should: the break is far longer than any back-off.
+- *Counting the user's mistakes.* A 404 or a validation error says the dependency works: put it into ``ignore``.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from resilio import settings
+from resilio._core import clock, durations, events
+from resilio._core.colour import LAZY_RESULTS
+from resilio.policies import registry
+from resilio.policies.circuit import Circuit, CircuitSettings
+from resilio.policies.circuit_machine import CircuitMachine, CircuitState
+from resilio.policies.description import Description
+from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, decorator_factory
+from resilio.policies.trip import ConsecutiveFailures, ConsecutiveMeter, TripRule
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from types import TracebackType
+
+    from resilio._core.durations import Duration
+    from resilio._core.pauses import Pause
+    from resilio.policies.circuit import CircuitSnapshot, ErrorFilter
+    from resilio.policies.policy import AsyncCall, PlainCall
+
+
+class Permit:
+    """The right to make one call, from `CircuitBreaker.acquire`. Exactly the first of its three methods counts.
+
+    As a context manager it books the block: success, failure, or neither. Safe to settle from any thread.
+    """
+
+    __slots__ = ("_circuit", "_started", "_ticket")
+
+    def __init__(self, circuit: Circuit) -> None:
+        self._circuit = circuit
+        self._ticket: int | None = circuit.admit()
+        self._started = clock.monotonic() if circuit.needs_time else 0.0
+
+    def success(self) -> None:
+        """The call succeeded."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._circuit.succeed(ticket, self._duration())
+
+    def failure(self, error: BaseException | None = None) -> None:
+        """The call failed with ``error``; whether that counts is the breaker's ``record`` and ``ignore`` to say."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._circuit.fail(ticket, error, self._duration())
+
+    def release(self) -> None:
+        """The call was not made, or says nothing about the dependency."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._circuit.release(ticket)
+
+    def _duration(self) -> float:
+        return clock.monotonic() - self._started if self._circuit.needs_time else 0.0
+
+    def __enter__(self) -> Permit:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.success()
+        else:
+            self.failure(error)
+
+
+class CircuitBreakerBase(Policy):
+    """A breaker without the forms that have a colour; see `CircuitBreaker`."""
+
+    __slots__ = ("_circuit", "_failure_result")
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        failure_threshold: int | None = None,
+        recovery_timeout: Duration | Callable[[int], float] | None = None,
+        trip: TripRule | None = None,
+        half_open_max_calls: int = 1,
+        success_threshold: int = 1,
+        half_open_timeout: Duration | None = None,
+        record: ErrorFilter | Callable[[BaseException], bool] = Exception,
+        ignore: ErrorFilter | Callable[[BaseException], bool] = (),
+        failure_result: Callable[[Any], bool] | None = None,
+    ) -> None:
+        checked = CircuitSettings(
+            trip=_trip_rule(trip, failure_threshold),
+            recovery_timeout=_recovery_timeout(recovery_timeout),
+            half_open_max_calls=durations.whole("half_open_max_calls", half_open_max_calls, at_least=1),
+            success_threshold=durations.whole("success_threshold", success_threshold, at_least=1),
+            half_open_timeout=durations.optional(durations.seconds, "half_open_timeout", half_open_timeout, above=0),
+            record=_error_filter("record", record),
+            ignore=_error_filter("ignore", ignore),
+            failure_result=_function("failure_result", failure_result),
+        )
+        if name is None:
+            self._circuit = Circuit("unnamed", checked)
+        elif isinstance(name, str) and name:
+            self._circuit = registry.circuits.obtain(name, checked)
+        else:
+            msg = f"name must be a non-empty string or None, not {name!r}"
+            raise TypeError(msg)
+        self._failure_result = failure_result
+        self._prepare()
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The circuit's name; ``"unnamed"`` for a private one."""
+        return self._circuit.name
+
+    @property
+    def state(self) -> CircuitState:
+        """What a call would meet now.
+
+        Reading it changes nothing: an open circuit shows HALF_OPEN once its break is over, and becomes it with the
+        next call.
+        """
+        return self._circuit.state
+
+    def snapshot(self) -> CircuitSnapshot:
+        """State, counts and times at this moment, as a value."""
+        return self._circuit.snapshot()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.state}>"
+
+    def describe(self) -> Description:
+        checked = self._circuit.settings
+        return Description(
+            "CircuitBreaker",
+            (
+                ("name", self.name),
+                ("trip", checked.trip),
+                ("recovery_timeout", checked.recovery_timeout),
+                ("half_open_max_calls", checked.half_open_max_calls),
+                ("success_threshold", checked.success_threshold),
+            ),
+        )
+
+    # -- control ---------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Close the circuit, forget its counts, and end `force_open`, `disable` and `metrics_only`."""
+        self._circuit.control(CircuitMachine.reset)
+
+    def force_open(self) -> None:
+        """Reject every call until `reset`."""
+        self._circuit.control(lambda machine: machine.force(CircuitState.FORCED_OPEN))
+
+    def disable(self) -> None:
+        """Let every call through and count nothing until `reset`."""
+        self._circuit.control(lambda machine: machine.force(CircuitState.DISABLED))
+
+    def metrics_only(self) -> None:
+        """Let every call through and count, but never open, until `reset`."""
+        self._circuit.control(lambda machine: machine.force(CircuitState.METRICS_ONLY))
+
+    @contextmanager
+    def isolate(self) -> Iterator[None]:
+        """Reject every call while the block runs. Blocks count: the circuit is free when the last one ends."""
+        self._circuit.control(CircuitMachine.isolate)
+        try:
+            yield
+        finally:
+            self._circuit.control(CircuitMachine.end_isolation)
+
+    # -- two steps -------------------------------------------------------------------------------------------------
+
+    def acquire(self) -> Permit:
+        """The right to make one call now.
+
+        Raises:
+            CircuitBreakerOpenError: The circuit does not let it through.
+        """
+        return Permit(self._circuit)
+
+    async def open_block(self, pause: Pause) -> Permit:  # noqa: ARG002 -- a breaker never waits
+        return self.acquire()
+
+    # -- guarding --------------------------------------------------------------------------------------------------
+
+    def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
+        circuit, machine = self._circuit, self._circuit.machine
+        meter = machine.meter
+        if circuit.needs_time or self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
+            return self._guard_coroutine_fully(fn)
+
+        @functools.wraps(fn)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            ticket = machine.flow or circuit.admit()
+            try:
+                result = await fn(*args, **kwargs)
+            except BaseException as error:
+                circuit.fail(ticket, error, 0.0)
+                raise
+            if meter.failures or ticket != machine.flow or events.listeners:
+                circuit.succeed(ticket, 0.0)
+            return result
+
+        return guarded
+
+    def _guard_coroutine_fully(self, fn: AsyncCall) -> AsyncCall:
+        circuit, machine, failure_result = self._circuit, self._circuit.machine, self._failure_result
+
+        @functools.wraps(fn)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            ticket = machine.flow or circuit.admit()
+            started = clock.monotonic()
+            try:
+                result = await fn(*args, **kwargs)
+                failed = failure_result is not None and failure_result(result)
+            except BaseException as error:
+                circuit.fail(ticket, error, clock.monotonic() - started)
+                raise
+            if failed:
+                circuit.fail(ticket, None, clock.monotonic() - started)
+            else:
+                circuit.succeed(ticket, clock.monotonic() - started)
+            return result
+
+        return guarded
+
+    def guard_plain(self, fn: PlainCall) -> PlainCall:
+        circuit, machine = self._circuit, self._circuit.machine
+        meter = machine.meter
+        if circuit.needs_time or self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
+            return self._guard_plain_fully(fn)
+
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            ticket = machine.flow or circuit.admit()
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                circuit.fail(ticket, error, 0.0)
+                raise
+            if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+                circuit.release(ticket)
+                return self.guard_returned(fn, result, args, kwargs)
+            if meter.failures or ticket != machine.flow or events.listeners:
+                circuit.succeed(ticket, 0.0)
+            return result
+
+        return guarded
+
+    def _guard_plain_fully(self, fn: PlainCall) -> PlainCall:
+        circuit, machine, failure_result = self._circuit, self._circuit.machine, self._failure_result
+
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            ticket = machine.flow or circuit.admit()
+            started = clock.monotonic()
+            try:
+                result = fn(*args, **kwargs)
+                is_unfinished = hasattr(result, "__await__") or type(result) in LAZY_RESULTS
+                failed = not is_unfinished and failure_result is not None and failure_result(result)
+            except BaseException as error:
+                circuit.fail(ticket, error, clock.monotonic() - started)
+                raise
+            if is_unfinished:
+                circuit.release(ticket)
+                return self.guard_returned(fn, result, args, kwargs)
+            if failed:
+                circuit.fail(ticket, None, clock.monotonic() - started)
+            else:
+                circuit.succeed(ticket, clock.monotonic() - started)
+            return result
+
+        return guarded
+
+    @asynccontextmanager
+    async def open_stream(
+        self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Stream]:
+        with self.acquire():
+            yield await Stream.begin(fn(*args, **kwargs))
+
+    @contextmanager
+    def open_iterator(
+        self, fn: Callable[..., Generator[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Generator[Iteration]:
+        with self.acquire():
+            yield Iteration(fn(*args, **kwargs))
+
+
+class CircuitBreaker(AsyncForms, CircuitBreakerBase):
+    """Stops calling what keeps failing; see this module for the whole story.
+
+    Args:
+        name: Breakers of one name share one circuit in this process, async and blocking ones alike; None makes a
+            private circuit.
+        failure_threshold: Consecutive failures that open the circuit, at least 1. Not together with ``trip``.
+        recovery_timeout: Seconds the circuit stays open before it lets probes through, or a function from the number
+            of failed probes in a row to seconds.
+        trip: A rule in place of ``failure_threshold``; rules join with ``|``.
+        half_open_max_calls: How many probes may be under way at once, at least 1.
+        success_threshold: Successful probes that close the circuit, at least 1.
+        half_open_timeout: Seconds after which a probe counts as lost; by default the recovery timeout.
+        record: Which errors count as failures: a class, a tuple of them, or a predicate.
+        ignore: Which of those do not count after all.
+        failure_result: A predicate that makes a *result* count as failure.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, or a circuit of that name exists with other settings.
+
+    Safe to create at import time and to use from any thread and event loop, asyncio's or trio's.
+
+        >>> breaker = CircuitBreaker(failure_threshold=2, recovery_timeout=30)
+        >>> breaker.state
+        <CircuitState.CLOSED: 'closed'>
+    """
+
+    __slots__ = ()
+
+
+circuit_breaker = decorator_factory(
+    CircuitBreaker,
+    "circuit_breaker",
+    """A decorator that guards a function by a `CircuitBreaker` with these settings.
+
+    ::
+
+        @circuit_breaker(name="openai-api", failure_threshold=3, recovery_timeout=30)
+        async def call_openai_api(prompt: str) -> str: ...
+    """,
+)
+
+
+# -- checking what a user passes in ------------------------------------------------------------------------------------
+
+
+def _trip_rule(trip: TripRule | None, failure_threshold: int | None) -> TripRule:
+    if trip is None:
+        if failure_threshold is None:
+            return ConsecutiveFailures(settings.CIRCUIT_BREAKER_FAILURE_THRESHOLD.read())
+        return ConsecutiveFailures(durations.whole("failure_threshold", failure_threshold, at_least=1))
+    if failure_threshold is not None:
+        msg = f"give either failure_threshold={failure_threshold!r} or trip={trip!r}, not both"
+        raise ValueError(msg)
+    if not isinstance(trip, TripRule):
+        msg = f"trip must be a trip rule such as ConsecutiveFailures(5), not {trip!r}"
+        raise TypeError(msg)
+    return trip
+
+
+def _recovery_timeout(given: Duration | Callable[[int], float] | None) -> float | Callable[[int], float]:
+    if given is None:
+        return settings.CIRCUIT_BREAKER_RECOVERY_TIMEOUT.read()
+    return given if callable(given) else durations.seconds("recovery_timeout", given)
+
+
+def _error_filter(
+    name: str, given: ErrorFilter | Callable[[BaseException], bool]
+) -> ErrorFilter | Callable[[BaseException], bool]:
+    if isinstance(given, list):
+        given = tuple(given)
+    kinds = given if isinstance(given, tuple) else (given,)
+    if all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        return given
+    if callable(given) and not isinstance(given, type):
+        return given
+    msg = f"{name} must be an exception class, several of them, or a predicate, not {given!r}"
+    raise TypeError(msg)
+
+
+def _function(name: str, given: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
+    if given is None or callable(given):
+        return given
+    msg = f"{name} must be a function of the result, or None, not {given!r}"
+    raise TypeError(msg)

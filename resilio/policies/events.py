@@ -1,0 +1,167 @@
+"""What the policies tell: one frozen value per thing that happened.
+
+Listen with ``resilio.subscribe(listener, CircuitStateChanged, ...)``; a listener may block no one and break nothing.
+Events hold no exception objects, only their class names and texts, so that keeping them keeps nothing else alive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resilio._core.events import Event
+
+if TYPE_CHECKING:
+    from resilio.policies.circuit_machine import CircuitState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitEvent(Event):
+    """Anything a circuit tells.
+
+    Attributes:
+        circuit: Its name; private circuits are called after what they guard, or ``"unnamed"``.
+    """
+
+    circuit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitStateChanged(CircuitEvent):
+    """A circuit went from one state to another.
+
+    Attributes:
+        number: Counts this circuit's transitions from 1: the order in which they happened.
+        retry_after: Seconds until an open circuit lets a probe through; None in other states.
+        error: The last recorded failure as text, empty if there was none.
+    """
+
+    number: int
+    before: CircuitState
+    after: CircuitState
+    retry_after: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSucceeded(CircuitEvent):
+    """A call through a circuit succeeded.
+
+    Attributes:
+        duration: Seconds it took; 0.0 where no trip rule needs the time.
+    """
+
+    duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed(CircuitEvent):
+    """A call through a circuit failed and was recorded.
+
+    Attributes:
+        duration: Seconds it took; 0.0 where no trip rule needs the time.
+        error: The failure as text.
+    """
+
+    duration: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRejected(CircuitEvent):
+    """A circuit did not let a call through.
+
+    Attributes:
+        state: The state that rejected it.
+        retry_after: Seconds until a call may be let through; None when nobody can tell.
+    """
+
+    state: CircuitState
+    retry_after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryEvent(Event):
+    """Anything a retry tells.
+
+    Attributes:
+        operation: The name of what is retried.
+        attempt: Attempts made so far, from 1.
+        error: The last error as text, or the refused result's ``repr``.
+    """
+
+    operation: str
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled(RetryEvent):
+    """An attempt failed and another one will follow.
+
+    Attributes:
+        delay: Seconds until it starts.
+    """
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryGivenUp(RetryEvent):
+    """An attempt failed and no other one will follow.
+
+    Attributes:
+        reason: Why not: ``"attempts"``, ``"duration"``, ``"stop"`` (a tenacity strategy), ``"budget"``.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySucceeded(Event):
+    """A call succeeded after at least one retry.
+
+    Attributes:
+        operation: The name of what was retried.
+        attempts: How many attempts it took.
+    """
+
+    operation: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOut(Event):
+    """A call took longer than it was given.
+
+    Attributes:
+        operation: The name of what was called.
+        seconds: The time it was given.
+    """
+
+    operation: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FellBack(Event):
+    """A fallback answered in place of a failed call.
+
+    Attributes:
+        operation: The name of what was called.
+        error: The failure as text.
+    """
+
+    operation: str
+    error: str
+
+
+def told(error: BaseException | None, *, longest: int = 200) -> str:
+    """An error as events tell it: ``ClassName: text``, cut to ``longest`` characters; empty for None."""
+    if error is None:
+        return ""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception as unprintable:
+        text = f"{type(error).__name__} (its text cannot be had: {type(unprintable).__name__})"
+    return text if len(text) <= longest else text[: longest - 1] + "…"

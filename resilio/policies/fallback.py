@@ -1,0 +1,198 @@
+"""Fallback: when a call fails for good, answer with something better than an error.
+
+**About.** If the call raises an error that ``on`` covers, the fallback's value is returned instead, or what its
+function makes of the error.
+
+**Usage.** ::
+
+    @Fallback("Meow? (DadaCat is taking a catnap.)", on=CircuitBreakerOpenError)
+    async def reply(message: str) -> str: ...
+
+    cached = Fallback(lambda error: cache.latest())
+    await cached.execute(fetch, url)
+
+Chain them: ``Pipeline(Fallback(last_resort), Fallback(from_cache), Timeout(10))``; the inner one answers first, and if
+its function fails, the outer one sees that error, with the first one in its ``__context__``.
+
+**Generators.** A failure before the first item is replaced by a stream of the one value (or by the async generator that
+the function returned); a failure after it is raised, for half an answer has been given.
+
+**Events.** `FellBack`.
+
+**Never caught**: cancellation, ``KeyboardInterrupt``, ``SystemExit``.
+
+**Anti-pattern.** *A fallback that calls the same dependency.* It fails at the same moment, and doubles the load.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from resilio._core import events
+from resilio._core.colour import LAZY_RESULTS, is_awaitable, name_of
+from resilio.policies.description import Description
+from resilio.policies.events import FellBack, told
+from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, operation_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from resilio.policies.policy import AsyncCall, PlainCall
+
+
+class FallbackBase(Policy):
+    """A fallback without the forms that have a colour; see `Fallback`."""
+
+    __slots__ = ("_answer", "_on", "_value")
+
+    def __init__(
+        self,
+        value_or_fn: object,
+        *,
+        on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = Exception,
+    ) -> None:
+        self._value = value_or_fn
+        self._answer = _of_the_error(value_or_fn) if callable(value_or_fn) else None
+        self._on = _checked(on)
+        self._prepare()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._value!r}>"
+
+    def describe(self) -> Description:
+        shown = self._value if self._answer is None else name_of(self._value)
+        return Description("Fallback", (("value_or_fn", shown), ("on", self._on)))
+
+    def _covers(self, error: Exception) -> bool:
+        on = self._on
+        return isinstance(error, on) if isinstance(on, (type, tuple)) else bool(on(error))
+
+    def _substitute(self, fn: PlainCall, args: tuple[Any, ...], error: Exception) -> Any:
+        """What stands in for the result; it may have to be awaited."""
+        if events.listeners:
+            events.emit(FellBack(operation=operation_of(fn, args), error=told(error)))
+        return self._value if self._answer is None else self._answer(error)
+
+    def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
+        @functools.wraps(fn)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await fn(*args, **kwargs)
+            except Exception as error:
+                if not self._covers(error):
+                    raise
+                substitute = self._substitute(fn, args, error)
+                return await substitute if self._answer is not None and is_awaitable(substitute) else substitute
+
+        return guarded
+
+    def guard_plain(self, fn: PlainCall) -> PlainCall:
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                result = fn(*args, **kwargs)
+            except Exception as error:
+                if not self._covers(error):
+                    raise
+                return _not_async(self._value, self._substitute(fn, args, error))
+            if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+                return self.guard_returned(fn, result, args, kwargs)
+            return result
+
+        return guarded
+
+    @asynccontextmanager
+    async def open_stream(
+        self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Stream]:
+        try:
+            stream = await Stream.begin(fn(*args, **kwargs))
+        except Exception as error:
+            if not self._covers(error):
+                raise
+            substitute = self._substitute(fn, args, error)
+            if self._answer is not None and is_awaitable(substitute):
+                substitute = await substitute
+            stream = await Stream.begin(_stream_of(substitute))
+        yield stream
+
+    @contextmanager
+    def open_iterator(
+        self, fn: Callable[..., Generator[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Generator[Iteration]:
+        try:
+            iteration = Iteration(fn(*args, **kwargs))
+        except Exception as error:
+            if not self._covers(error):
+                raise
+            iteration = Iteration(_iterator_of(_not_async(self._value, self._substitute(fn, args, error))))
+        yield iteration
+
+
+class Fallback(AsyncForms, FallbackBase):
+    """Answers in place of a failed call; see this module for the whole story.
+
+    Args:
+        value_or_fn: The answer, or a function (async or plain) that makes it, from the error if it takes an argument.
+        on: The errors it answers for: a class, several, or a predicate.
+
+    Raises:
+        TypeError: ``on`` is none of these, or covers more than ``Exception``.
+
+    Safe to share between tasks, threads and event loops.
+
+        >>> import asyncio
+        >>> asyncio.run(Fallback("unknown", on=LookupError).execute({}.__getitem__, "name"))
+        'unknown'
+    """
+
+    __slots__ = ()
+
+
+async def _stream_of(substitute: object) -> AsyncGenerator[Any, Any]:
+    if isinstance(substitute, AsyncIterator):
+        async for item in substitute:
+            yield item
+    else:
+        yield substitute
+
+
+def _iterator_of(substitute: object) -> Generator[Any, Any, Any]:
+    if isinstance(substitute, Iterator):
+        yield from substitute
+    else:
+        yield substitute
+
+
+def _not_async(value_or_fn: object, substitute: Any) -> Any:
+    if callable(value_or_fn) and is_awaitable(substitute):
+        close = getattr(substitute, "close", None)
+        if close is not None:
+            close()
+        msg = f"the fallback function {name_of(value_or_fn)} is async, and the function that failed is not"
+        raise TypeError(msg)
+    return substitute
+
+
+def _of_the_error(fn: Callable[..., Any]) -> Callable[[Exception], Any]:
+    try:
+        inspect.signature(fn).bind(Exception())
+    except TypeError:
+        return lambda _error: fn()
+    except ValueError:  # some builtins do not tell their signature
+        return fn
+    return fn
+
+
+def _checked(on: Any) -> type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]:
+    kinds = on if isinstance(on, tuple) else (on,)
+    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        return on  # type: ignore[no-any-return]
+    if callable(on) and not isinstance(on, type):
+        return on  # type: ignore[no-any-return]
+    msg = f"on must be an Exception class, several of them, or a predicate, not {on!r}"
+    raise TypeError(msg)

@@ -1,0 +1,62 @@
+"""What a server asks for with ``Retry-After``: seconds, or a date (RFC 9110, section 10.2.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
+
+from resilio._core import clock
+
+
+def retry_after(source: object) -> float | None:
+    """Seconds that ``source``, an error or a response, asks to wait; None if it does not ask.
+
+    Looked at in this order: its ``retry_after`` attribute (a number, a ``timedelta``, or the header's text), its own
+    headers, its response's headers. A date in the past means now; what cannot be read counts as not asked.
+    """
+    asked = getattr(source, "retry_after", None)
+    if asked is None:
+        asked = _header(source)
+    return _seconds(asked)
+
+
+def _header(source: object) -> object:
+    response = getattr(source, "response", None)
+    if isinstance(response, Mapping):  # botocore
+        metadata = response.get("ResponseMetadata")
+        headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
+        return headers.get("retry-after") if isinstance(headers, Mapping) else None
+    for holder in (source, response):
+        headers = getattr(holder, "headers", None)
+        if isinstance(headers, Mapping):
+            found = headers.get("Retry-After") or headers.get("retry-after")
+            if found is not None:
+                return found
+    return None
+
+
+def _seconds(asked: object) -> float | None:
+    if isinstance(asked, bool) or asked is None:
+        return None
+    if isinstance(asked, timedelta):
+        return max(asked.total_seconds(), 0.0)
+    if isinstance(asked, (int, float)):
+        return max(float(asked), 0.0) if math.isfinite(asked) else None
+    if isinstance(asked, str):
+        try:
+            return _seconds(float(asked))
+        except ValueError:
+            return _until(asked)
+    return None
+
+
+def _until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:  # "-0000": UTC without saying so
+        moment = moment.replace(tzinfo=UTC)
+    return max((moment - clock.utcnow()).total_seconds(), 0.0)

@@ -1,0 +1,122 @@
+"""Retrying a block instead of a function: ``async for attempt in strategy: with attempt: ...``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from resilio._core import clock
+from resilio._core.drive import drive
+from resilio._core.pauses import async_pause, blocking_pause
+from resilio.policies.retry_call import RetryCall
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from resilio.policies.backoff import BackoffStrategyBase
+
+
+class Attempt:
+    """One attempt, a context manager around the block. An error worth another attempt ends the block quietly.
+
+    Attributes:
+        number: Counts from 1.
+    """
+
+    __slots__ = ("_attempts", "_result", "number")
+
+    def __init__(self, attempts: _Attempts, number: int) -> None:
+        self._attempts = attempts
+        self._result: object = None
+        self.number = number
+
+    def set_result(self, result: object) -> None:
+        """Tell what the block came to, for a strategy that looks at results."""
+        self._result = result
+
+    def __enter__(self) -> Self:
+        self._attempts.is_entered = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return self._attempts.settle(error, self._result)
+
+
+class _Attempts:
+    """The attempts of one loop: a fresh object each time a strategy is iterated."""
+
+    __slots__ = ("_call", "_is_over", "is_entered")
+
+    def __init__(self, strategy: BackoffStrategyBase) -> None:
+        self._call = RetryCall(strategy, block, (), {}, clock.monotonic())
+        self._is_over = False
+        self.is_entered = True
+
+    def settle(self, error: BaseException | None, result: object) -> bool:
+        """The block ended; tell whether its error is to be forgotten because another attempt may follow."""
+        call = self._call
+        if error is None:
+            if drive(call.refuses(result)):
+                call.refused(result)
+                return False
+            if call.attempt > 1:
+                call.succeeded()
+        elif isinstance(error, Exception) and drive(call.wants(error)):
+            call.failed(error)
+            return True
+        self._is_over = True
+        call.forget()
+        return False
+
+    def _check_entered(self) -> None:
+        if not self.is_entered:
+            msg = "the attempt before this one was never entered; write `with attempt:` around the work"
+            raise RuntimeError(msg)
+        self.is_entered = False
+
+    async def _delay(self, *, close: bool) -> float:
+        try:
+            return await self._call.next_delay(close=close)
+        except BaseException:
+            self._is_over = True
+            self._call.forget()
+            raise
+
+
+class AsyncAttempts(_Attempts):
+    """The attempts of one ``async for``."""
+
+    __slots__ = ()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        if self._is_over:
+            raise StopAsyncIteration
+        if self._call.is_waiting:
+            await async_pause(await self._delay(close=True))
+        self._check_entered()
+        return Attempt(self, self._call.attempt)
+
+
+class BlockingAttempts(_Attempts):
+    """The attempts of one ``for``."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Attempt:
+        if self._is_over:
+            raise StopIteration
+        if self._call.is_waiting:
+            drive(blocking_pause(drive(self._delay(close=False))))
+        self._check_entered()
+        return Attempt(self, self._call.attempt)
+
+
+def block() -> None:
+    """Stands for the block in names and tenacity states: a block is not a function."""

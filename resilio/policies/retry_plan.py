@@ -1,0 +1,130 @@
+"""Where a retry decides: go on after how long, or give up and why. No clock, no dice, no sleeping in here.
+
+Sources: the three jitters and their names from Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog,
+2015); the cap comes before the jitter, so that capped clients stay spread out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Jitter = Literal["full", "equal", "decorrelated"]
+
+JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated")
+
+EARLIER_ERRORS_KEPT = 5
+
+
+class GoOn(NamedTuple):
+    """Make another attempt after ``delay`` seconds."""
+
+    delay: float
+
+
+class GiveUp(NamedTuple):
+    """Make no other attempt; ``reason`` is a word for events and messages."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffPlan:
+    """How long to wait, how often, and for how long in all. Times in seconds."""
+
+    base_delay: float
+    max_delay: float
+    exponential_base: float
+    jitter: Jitter | None
+    max_retries: int | None
+    max_duration: float | None
+    max_retry_after: float
+
+    def delay(self, retry: int, previous: float, roll: float) -> float:
+        """The wait before retry number ``retry`` (from 1).
+
+        Args:
+            retry: Which retry comes next.
+            previous: The wait before the last one, 0.0 for none: what decorrelated jitter grows from.
+            roll: A random number in [0, 1).
+        """
+        if self.jitter == "decorrelated":
+            low = min(self.base_delay, self.max_delay)
+            return min(self.max_delay, low + roll * max(3 * max(previous, low) - low, 0.0))
+        capped = self._capped(retry)
+        if self.jitter == "full":
+            return roll * capped
+        if self.jitter == "equal":
+            return capped / 2 + roll * capped / 2
+        return capped
+
+    def _capped(self, retry: int) -> float:
+        try:
+            return min(self.max_delay, self.base_delay * self.exponential_base ** (retry - 1))
+        except OverflowError:  # past 1.8e308 the cap has long been reached
+            return self.max_delay if self.base_delay else 0.0
+
+
+class RetryRun:
+    """One call being retried: its attempts so far, and the errors worth remembering."""
+
+    __slots__ = ("_earlier", "attempt", "plan", "previous_delay", "started_at")
+
+    def __init__(self, plan: BackoffPlan, started_at: float) -> None:
+        self.plan = plan
+        self.started_at = started_at
+        self.attempt = 1
+        self.previous_delay = 0.0
+        self._earlier: deque[str] = deque(maxlen=EARLIER_ERRORS_KEPT)
+
+    def decide(
+        self,
+        now: float,
+        *,
+        roll: float,
+        retry_after: float | None = None,
+        delay: float | None = None,
+        max_attempts: int | None = None,
+        stop: Callable[[float], bool] | None = None,
+    ) -> GoOn | GiveUp:
+        """Say what follows the failure of the present attempt.
+
+        Args:
+            now: Seconds on the monotonic clock.
+            roll: A random number in [0, 1).
+            retry_after: Seconds that the server asked to wait; lengthens the wait up to the plan's bound.
+            delay: The wait that somebody else computed, in place of the plan's.
+            max_attempts: A cap on top of the plan's.
+            stop: Somebody else's limit: told the wait that would follow, says whether to end.
+        """
+        plan = self.plan
+        if plan.max_retries is not None and self.attempt > plan.max_retries:
+            return GiveUp("attempts")
+        if max_attempts is not None and self.attempt >= max_attempts:
+            return GiveUp("attempts")
+        wait = plan.delay(self.attempt, self.previous_delay, roll) if delay is None else delay
+        if retry_after is not None:
+            wait = max(wait, min(retry_after, plan.max_retry_after))
+        if plan.max_duration is not None:
+            left = self.started_at + plan.max_duration - now
+            if left <= 0:
+                return GiveUp("duration")
+            wait = min(wait, left)
+        if stop is not None and stop(wait):
+            return GiveUp("stop")
+        return GoOn(wait)
+
+    def go_on(self, delay: float, told: str) -> None:
+        """Book the failed attempt, and that another one follows after ``delay`` seconds."""
+        self._earlier.append(f"attempt {self.attempt}: {told}")
+        self.previous_delay = delay
+        self.attempt += 1
+
+    def history(self) -> list[str]:
+        """The attempts before the present one, a line each, oldest first; beyond five only a count."""
+        forgotten = self.attempt - 1 - len(self._earlier)
+        return [f"{forgotten} earlier attempts failed as well", *self._earlier] if forgotten else list(self._earlier)

@@ -1,0 +1,189 @@
+"""Timeout: no call takes longer than it is given.
+
+**About.** When ``seconds`` have passed the call is cancelled, and `OperationTimeoutError` (also a builtin
+``TimeoutError``) is raised in its place. It is raised only if this very timer fired: a cancellation from outside
+passes through as what it is, and a result that is in when the timer fires is returned.
+
+**Usage.** ::
+
+    @Timeout(10)
+    async def ask(prompt: str) -> str: ...
+
+    await Timeout(10).execute(client.post, url)
+
+    async with Timeout(10):
+        await client.post(url)
+
+Where it stands in a pipeline says what it limits: outside of the retry all attempts together, inside of it each one.
+
+**Generators.** The time runs until the first item is there; a streamed body may take as long as its consumer does.
+
+**Blocking code.** A thread cannot be cancelled. The call runs in a worker thread (with the caller's context variables),
+and on timeout is left behind to end on its own; its result is dropped. Where the client has a timeout of its own,
+prefer that.
+
+**Events.** `TimedOut`.
+
+**Anti-pattern.** *A timeout for all attempts that is shorter than one attempt's.* The inner one then never fires.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
+
+from resilio._core import clock, durations, events
+from resilio.errors import OperationTimeoutError
+from resilio.policies.deadline import AsyncioDeadline, TrioDeadline, deadline
+from resilio.policies.description import Description
+from resilio.policies.events import TimedOut
+from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, operation_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
+
+    from resilio._core.durations import Duration
+    from resilio._core.pauses import Pause
+    from resilio.policies.policy import AsyncCall, PlainCall
+
+
+class TimeoutBase(Policy):
+    """A timeout without the forms that have a colour; see `Timeout`."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: Duration) -> None:
+        self.seconds = durations.seconds("seconds", seconds, above=0)
+        self._prepare()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} seconds={self.seconds:g}>"
+
+    def describe(self) -> Description:
+        return Description("Timeout", (("seconds", self.seconds),))
+
+    def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
+        seconds = self.seconds
+
+        @functools.wraps(fn)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            limit = deadline(seconds)
+            try:
+                result = await fn(*args, **kwargs)
+            except BaseException as error:
+                if limit.end(error):
+                    raise _timed_out(operation_of(fn, args), seconds) from error
+                raise
+            limit.end(None)
+            return result
+
+        return guarded
+
+    def guard_plain(self, fn: PlainCall) -> PlainCall:
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            call = _ThreadedCall(functools.partial(fn, *args, **kwargs))
+            if not call.ends_within(self.seconds):
+                raise _timed_out(operation_of(fn, args), self.seconds)
+            result = call.outcome()
+            if hasattr(result, "__await__"):
+                return self.guard_returned(fn, result, args, kwargs)
+            return result
+
+        return guarded
+
+    def open_stream(
+        self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AbstractAsyncContextManager[Stream]:
+        return self._begin_stream(fn, args, kwargs)
+
+    def open_iterator(
+        self, fn: Callable[..., Generator[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AbstractContextManager[Iteration]:
+        return self._begin_iterator(fn, args, kwargs)
+
+
+class Timeout(AsyncForms, TimeoutBase):
+    """Limits how long a call may take; see this module for the whole story.
+
+    Args:
+        seconds: Above 0.
+
+    Raises:
+        TypeError: ``seconds`` is neither a number nor a ``timedelta``.
+        ValueError: It is not above 0.
+
+    Safe to share between tasks, threads and event loops.
+
+        >>> Timeout(10)
+        <Timeout seconds=10>
+    """
+
+    __slots__ = ()
+
+    async def open_block(self, pause: Pause) -> _Block:  # noqa: ARG002 -- the waiting is in the block
+        return _Block(self.seconds)
+
+
+class _Block:
+    """An ``async with Timeout(...)`` block under way."""
+
+    __slots__ = ("_limit", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._limit: AsyncioDeadline | TrioDeadline = deadline(seconds)
+
+    def __enter__(self) -> None:
+        """The block has begun with this object."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._limit.end(error):
+            msg = "block"
+            raise _timed_out(msg, self._seconds) from error
+
+
+class _ThreadedCall:
+    """A plain call in a thread of its own, so that somebody can stop waiting for it."""
+
+    def __init__(self, fn: Callable[[], Any]) -> None:
+        self._fn = fn
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._is_over = threading.Event()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="resilio-timeout", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._fn()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._is_over.set()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait; tell whether the call is over."""
+        return clock.wait_blocking(self._is_over, seconds)
+
+    def outcome(self) -> Any:
+        """Return what the call returned, or raise what it raised."""
+        if self._error is None:
+            return self._result
+        try:
+            raise self._error
+        finally:
+            self._error = None
+
+
+def _timed_out(operation: str, seconds: float) -> OperationTimeoutError:
+    if events.listeners:
+        events.emit(TimedOut(operation=operation, seconds=seconds))
+    return OperationTimeoutError(f"{operation} took longer than {seconds:g} s", seconds=seconds, operation=operation)

@@ -1,0 +1,146 @@
+"""Trip rules: when has a circuit seen enough to open?
+
+A *rule* is a frozen value that says what is too much; its *meter* is the running count of one circuit. A meter is told
+each outcome with the time and the call's duration, and answers whether the circuit must open. It has no clock and no
+lock of its own. Rules join with ``|``: the circuit opens as soon as one of them says so.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resilio._core import durations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TripMeter(ABC):
+    """The running count of one circuit under one rule. The circuit calls it under its own lock."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def book(self, *, failed: bool, now: float, duration: float) -> bool:
+        """Count one outcome; tell whether the circuit must open.
+
+        Args:
+            failed: Whether the call failed.
+            now: When it ended, in seconds on the monotonic clock.
+            duration: How long it took, in seconds.
+        """
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget everything counted."""
+
+    @abstractmethod
+    def reading(self, now: float) -> Mapping[str, float]:
+        """What is counted at ``now``, for people and dashboards; what is too old is left out."""
+
+
+class TripRule(ABC):
+    """Says how much failure is too much. A rule is a value: equal rules are interchangeable."""
+
+    __slots__ = ()
+
+    needs_time: bool = False
+    """Whether its meter looks at the time or the duration; if not, the circuit reads no clock for it."""
+
+    @abstractmethod
+    def meter(self) -> TripMeter:
+        """A fresh count for one circuit."""
+
+    def condemns(self, *, failed: bool, duration: float) -> bool:  # noqa: ARG002 -- slow-call rules look at it
+        """Tell whether a probe with this outcome counts against the circuit."""
+        return failed
+
+    def __or__(self, other: TripRule) -> TripRule:
+        if not isinstance(other, TripRule):
+            return NotImplemented
+        return AnyOf((*_members(self), *_members(other)))
+
+
+@dataclass(frozen=True, slots=True)
+class ConsecutiveFailures(TripRule):
+    """Open after ``threshold`` failures in a row; a success starts the count anew.
+
+    Args:
+        threshold: At least 1.
+
+    Good for a dependency that either works or does not. Under steady partial failure it may never open, for one
+    success in ``threshold`` calls keeps it closed: use ``FailureRate`` there.
+    """
+
+    threshold: int
+
+    def __post_init__(self) -> None:
+        durations.whole("ConsecutiveFailures(threshold)", self.threshold, at_least=1)
+
+    def meter(self) -> ConsecutiveMeter:
+        return ConsecutiveMeter(self.threshold)
+
+
+class ConsecutiveMeter(TripMeter):
+    """Counts failures in a row. ``failures`` is read without the lock on the path where nothing fails."""
+
+    __slots__ = ("failures", "threshold")
+
+    def __init__(self, threshold: int) -> None:
+        self.threshold = threshold
+        self.failures = 0
+
+    def book(self, *, failed: bool, now: float, duration: float) -> bool:  # noqa: ARG002 -- counts, not times
+        self.failures = self.failures + 1 if failed else 0
+        return self.failures >= self.threshold
+
+    def clear(self) -> None:
+        self.failures = 0
+
+    def reading(self, now: float) -> Mapping[str, float]:  # noqa: ARG002
+        return {"consecutive_failures": self.failures}
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf(TripRule):
+    """Several rules at once: what ``a | b`` makes."""
+
+    rules: tuple[TripRule, ...]
+
+    @property
+    def needs_time(self) -> bool:  # type: ignore[override]
+        return any(rule.needs_time for rule in self.rules)
+
+    def meter(self) -> TripMeter:
+        return _AnyMeter(tuple(rule.meter() for rule in self.rules))
+
+    def condemns(self, *, failed: bool, duration: float) -> bool:
+        return any(rule.condemns(failed=failed, duration=duration) for rule in self.rules)
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.rules))
+
+
+class _AnyMeter(TripMeter):
+    __slots__ = ("_meters",)
+
+    def __init__(self, meters: tuple[TripMeter, ...]) -> None:
+        self._meters = meters
+
+    def book(self, *, failed: bool, now: float, duration: float) -> bool:
+        # Every meter must see the outcome: no short cut.
+        votes = [meter.book(failed=failed, now=now, duration=duration) for meter in self._meters]
+        return any(votes)
+
+    def clear(self) -> None:
+        for meter in self._meters:
+            meter.clear()
+
+    def reading(self, now: float) -> Mapping[str, float]:
+        return {name: value for meter in self._meters for name, value in meter.reading(now).items()}
+
+
+def _members(rule: TripRule) -> tuple[TripRule, ...]:
+    return rule.rules if isinstance(rule, AnyOf) else (rule,)
