@@ -114,3 +114,12 @@ def test_optional_lets_none_through_and_checks_the_rest() -> None:
     assert durations.optional(durations.seconds, "max_wait", 2, above=0) == 2.0
     with pytest.raises(ValueError, match="max_wait must be seconds"):
         durations.optional(durations.seconds, "max_wait", 0, above=0)
+
+
+def test_a_flag_is_true_or_false() -> None:
+    """Nothing that is merely truthy passes."""
+    assert durations.flag("reraise", True) is True
+    assert durations.flag("reraise", False) is False
+    for value in (1, "yes", None):
+        with pytest.raises(TypeError, match=r"^reraise must be True or False, not "):
+            durations.flag("reraise", value)
