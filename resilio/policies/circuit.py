@@ -96,14 +96,14 @@ class Circuit:
         "_rejected",
         "machine",
         "name",
-        "needs_time",
+        "needs_duration",
         "settings",
     )
 
     def __init__(self, name: str, settings: CircuitSettings) -> None:
         self.name = name
         self.settings = settings
-        self.needs_time = settings.trip.needs_time
+        self.needs_duration = settings.trip.needs_duration
         self.machine = CircuitMachine(
             trip=settings.trip,
             break_for=self._break_for,
@@ -145,27 +145,41 @@ class Circuit:
             raise self._rejection(state, retry_after) from cause
         return admitted
 
-    def succeed(self, ticket: int, duration: float) -> None:
-        """Book a success."""
-        self._book(ticket, Outcome.SUCCESS, duration)
+    def succeed(self, ticket: int, started: float) -> None:
+        """Book the success of a call that began at ``started``, in monotonic seconds (0.0 where no rule asks)."""
+        machine = self.machine
+        now = clock.monotonic()
+        if ticket == machine.flow and not events.listeners:  # the path that every call of a rate rule takes
+            with self._lock:
+                if ticket == machine.flow:
+                    self._last_failure = None
+                    if not machine.meter.book(failed=False, now=now, duration=now - started):
+                        return
+                    machine.open(now)
+                changes = self._drain(now)
+            _tell(changes)
+        else:
+            self._book(ticket, Outcome.SUCCESS, now, started)
 
-    def fail(self, ticket: int, error: BaseException | None, duration: float) -> None:
+    def fail(self, ticket: int, error: BaseException | None, started: float) -> None:
         """Book what ended in ``error`` (or in a result that counts as failure: None): a failure, or nothing."""
         if error is not None and not self._is_failure(error):
             self.release(ticket)
         else:
-            self._book(ticket, Outcome.FAILURE, duration, error)
+            self._book(ticket, Outcome.FAILURE, clock.monotonic(), started, error)
 
     def release(self, ticket: int) -> None:
         """Give the ticket back without a word about the dependency."""
         if ticket != self.machine.flow:  # the closed period wants nothing back
-            self._book(ticket, Outcome.IGNORED, 0.0)
+            self._book(ticket, Outcome.IGNORED, clock.monotonic(), 0.0)
 
-    def _book(self, ticket: int, outcome: Outcome, duration: float, error: BaseException | None = None) -> None:
+    def _book(
+        self, ticket: int, outcome: Outcome, now: float, started: float, error: BaseException | None = None
+    ) -> None:
         if ticket == UNTRACKED:
             return
+        duration = now - started if self.needs_duration else 0.0
         text = told(error) if error is not None else ""
-        now = clock.monotonic()
         with self._lock:
             wanted = self.machine.book(ticket, outcome, now, duration)
             if wanted and outcome is Outcome.FAILURE:

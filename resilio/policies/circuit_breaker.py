@@ -73,28 +73,25 @@ class Permit:
     def __init__(self, circuit: Circuit) -> None:
         self._circuit = circuit
         self._ticket: int | None = circuit.admit()
-        self._started = clock.monotonic() if circuit.needs_time else 0.0
+        self._started = clock.monotonic() if circuit.needs_duration else 0.0
 
     def success(self) -> None:
         """The call succeeded."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._circuit.succeed(ticket, self._duration())
+            self._circuit.succeed(ticket, self._started)
 
     def failure(self, error: BaseException | None = None) -> None:
         """The call failed with ``error``; whether that counts is the breaker's ``record`` and ``ignore`` to say."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._circuit.fail(ticket, error, self._duration())
+            self._circuit.fail(ticket, error, self._started)
 
     def release(self) -> None:
         """The call was not made, or says nothing about the dependency."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             self._circuit.release(ticket)
-
-    def _duration(self) -> float:
-        return clock.monotonic() - self._started if self._circuit.needs_time else 0.0
 
     def __enter__(self) -> Permit:
         return self
@@ -228,7 +225,7 @@ class CircuitBreakerBase(Policy):
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         circuit, machine = self._circuit, self._circuit.machine
         meter = machine.meter
-        if circuit.needs_time or self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
+        if self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
             return self._guard_coroutine_fully(fn)
 
         @functools.wraps(fn)
@@ -247,21 +244,22 @@ class CircuitBreakerBase(Policy):
 
     def _guard_coroutine_fully(self, fn: AsyncCall) -> AsyncCall:
         circuit, machine, failure_result = self._circuit, self._circuit.machine, self._failure_result
+        needs_duration = circuit.needs_duration
 
         @functools.wraps(fn)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             ticket = machine.flow or circuit.admit()
-            started = clock.monotonic()
+            started = clock.monotonic() if needs_duration else 0.0
             try:
                 result = await fn(*args, **kwargs)
                 failed = failure_result is not None and failure_result(result)
             except BaseException as error:
-                circuit.fail(ticket, error, clock.monotonic() - started)
+                circuit.fail(ticket, error, started)
                 raise
             if failed:
-                circuit.fail(ticket, None, clock.monotonic() - started)
+                circuit.fail(ticket, None, started)
             else:
-                circuit.succeed(ticket, clock.monotonic() - started)
+                circuit.succeed(ticket, started)
             return result
 
         return guarded
@@ -269,7 +267,7 @@ class CircuitBreakerBase(Policy):
     def guard_plain(self, fn: PlainCall) -> PlainCall:
         circuit, machine = self._circuit, self._circuit.machine
         meter = machine.meter
-        if circuit.needs_time or self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
+        if self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
             return self._guard_plain_fully(fn)
 
         @functools.wraps(fn)
@@ -291,25 +289,26 @@ class CircuitBreakerBase(Policy):
 
     def _guard_plain_fully(self, fn: PlainCall) -> PlainCall:
         circuit, machine, failure_result = self._circuit, self._circuit.machine, self._failure_result
+        needs_duration = circuit.needs_duration
 
         @functools.wraps(fn)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             ticket = machine.flow or circuit.admit()
-            started = clock.monotonic()
+            started = clock.monotonic() if needs_duration else 0.0
             try:
                 result = fn(*args, **kwargs)
                 is_unfinished = hasattr(result, "__await__") or type(result) in LAZY_RESULTS
                 failed = not is_unfinished and failure_result is not None and failure_result(result)
             except BaseException as error:
-                circuit.fail(ticket, error, clock.monotonic() - started)
+                circuit.fail(ticket, error, started)
                 raise
             if is_unfinished:
                 circuit.release(ticket)
                 return self.guard_returned(fn, result, args, kwargs)
             if failed:
-                circuit.fail(ticket, None, clock.monotonic() - started)
+                circuit.fail(ticket, None, started)
             else:
-                circuit.succeed(ticket, clock.monotonic() - started)
+                circuit.succeed(ticket, started)
             return result
 
         return guarded

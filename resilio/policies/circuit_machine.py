@@ -179,7 +179,7 @@ class CircuitMachine:
             if outcome is not Outcome.IGNORED:
                 tripped = self.meter.book(failed=outcome is Outcome.FAILURE, now=now, duration=duration)
                 if tripped and self.flow:
-                    self._open(now)
+                    self.open(now)
             return True
         if self._probes.pop(ticket, None) is None:
             return False
@@ -212,7 +212,7 @@ class CircuitMachine:
             self._probe_failures += 1
             if self._probe_failures > self._probes_per_round - self._successes_to_close:
                 self.failed_probes += 1
-                self._open(now)
+                self.open(now)
         else:
             self._probe_successes += 1
             if self._probe_successes >= self._successes_to_close:
@@ -220,7 +220,8 @@ class CircuitMachine:
 
     # -- transitions of its own ------------------------------------------------------------------------------------
 
-    def _open(self, now: float) -> None:
+    def open(self, now: float) -> None:
+        """Start a break; a trip rule, or a failed probe, said so."""
         self._break_over_at = now + self._break_for(self.failed_probes)
         self._change(CircuitState.OPEN, self._manual)
 

@@ -156,6 +156,47 @@ class FellBack(Event):
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkheadRejected(Event):
+    """A bulkhead had no place for a call, or not in time.
+
+    Attributes:
+        running: Calls running just then.
+        waiting: Calls waiting just then.
+    """
+
+    running: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimited(Event):
+    """A limiter or a throttle turned a call away.
+
+    Attributes:
+        limiter: Which kind it was, or its name.
+        retry_after: Seconds until a call would be let through; None when nobody can tell.
+    """
+
+    limiter: str
+    retry_after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hedged(Event):
+    """A call was slow, and another one was sent beside it.
+
+    Attributes:
+        operation: The name of what is called.
+        calls: How many are under way now.
+        delay: Seconds the earlier ones had by then.
+    """
+
+    operation: str
+    calls: int
+    delay: float
+
+
 def told(error: BaseException | None, *, longest: int = 200) -> str:
     """An error as events tell it: ``ClassName: text``, cut to ``longest`` characters; empty for None."""
     if error is None:

@@ -46,8 +46,8 @@ class TripRule(ABC):
 
     __slots__ = ()
 
-    needs_time: bool = False
-    """Whether its meter looks at the time or the duration; if not, the circuit reads no clock for it."""
+    needs_duration: bool = False
+    """Whether its meter looks at how long a call took; if not, nobody reads the clock when a call starts."""
 
     @abstractmethod
     def meter(self) -> TripMeter:
@@ -110,8 +110,8 @@ class AnyOf(TripRule):
     rules: tuple[TripRule, ...]
 
     @property
-    def needs_time(self) -> bool:  # type: ignore[override]
-        return any(rule.needs_time for rule in self.rules)
+    def needs_duration(self) -> bool:  # type: ignore[override]
+        return any(rule.needs_duration for rule in self.rules)
 
     def meter(self) -> TripMeter:
         return _AnyMeter(tuple(rule.meter() for rule in self.rules))

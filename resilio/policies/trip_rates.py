@@ -1,0 +1,143 @@
+"""Trip rules that look at a share of the calls in a window: how many failed, how many were slow."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from resilio._core import durations
+from resilio.policies.trip import TripMeter, TripRule
+from resilio.policies.windows import TimeWindow, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resilio._core.durations import Duration
+
+
+class _RateRule(TripRule):
+    """What the two rates have in common; the ratio compares with >=."""
+
+    __slots__ = ()
+
+    ratio: float
+    window: Window
+    minimum_calls: int
+
+    @abstractmethod
+    def meter(self) -> RateMeter: ...
+
+    def _check(self) -> None:
+        kind = type(self).__name__
+        ratio = durations.number(f"{kind}(ratio)", self.ratio, above=0, at_most=1)
+        object.__setattr__(self, "ratio", ratio)
+        durations.whole(f"{kind}(minimum_calls)", self.minimum_calls, at_least=1)
+        if not isinstance(self.window, Window):
+            msg = f"{kind}(window) must be CountWindow(calls) or TimeWindow(seconds), not {self.window!r}"
+            raise TypeError(msg)
+        capacity = self.window.capacity
+        if capacity is not None and self.minimum_calls > capacity:
+            msg = (
+                f"{kind}(minimum_calls) must be at most the {capacity} calls that its window holds, "
+                f"not {self.minimum_calls}: the circuit would never open"
+            )
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRate(_RateRule):
+    """Open when at least ``ratio`` of the calls in the window failed.
+
+    Args:
+        ratio: Above 0, at most 1.
+        window: `CountWindow` or `TimeWindow`.
+        minimum_calls: Calls that the window must hold before the ratio means anything.
+
+    A low ratio can turn a partial fault into a full outage: 10 % of failures may be one bad shard, and opening takes
+    the nine good ones away as well. Half is a better start.
+    """
+
+    ratio: float
+    window: Window = field(default=TimeWindow(30.0), kw_only=True)
+    minimum_calls: int = field(default=20, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def meter(self) -> RateMeter:
+        return RateMeter("failure_rate", self)
+
+
+@dataclass(frozen=True, slots=True)
+class SlowCallRate(_RateRule):
+    """Open when at least ``ratio`` of the calls in the window took longer than ``slower_than``.
+
+    Args:
+        ratio: Above 0, at most 1.
+        slower_than: Seconds; a call of exactly that length is not slow. Failed calls count by their length as well.
+        window: `CountWindow` or `TimeWindow`.
+        minimum_calls: Calls that the window must hold before the ratio means anything.
+
+    A slow probe counts as a failed one.
+    """
+
+    ratio: float
+    slower_than: Duration = field(kw_only=True)
+    window: Window = field(default=TimeWindow(30.0), kw_only=True)
+    minimum_calls: int = field(default=20, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._check()
+        object.__setattr__(self, "slower_than", durations.seconds("SlowCallRate(slower_than)", self.slower_than))
+
+    @property
+    def needs_duration(self) -> bool:  # type: ignore[override]
+        return True
+
+    def meter(self) -> RateMeter:
+        return SlowCallMeter("slow_call_rate", self, durations.seconds("slower_than", self.slower_than))
+
+    def condemns(self, *, failed: bool, duration: float) -> bool:
+        return failed or duration > durations.seconds("slower_than", self.slower_than)
+
+
+class RateMeter(TripMeter):
+    """Counts the failed among the calls of a window."""
+
+    __slots__ = ("_count", "_minimum", "_name", "_ratio")
+
+    def __init__(self, name: str, rule: _RateRule) -> None:
+        self._name = name
+        self._ratio = rule.ratio
+        self._minimum = rule.minimum_calls
+        self._count = rule.window.count()
+
+    def book(self, *, failed: bool, now: float, duration: float) -> bool:  # noqa: ARG002 -- the other rate's
+        return self._mark(now, marked=failed)
+
+    def _mark(self, now: float, *, marked: bool) -> bool:
+        count = self._count
+        count.add(now, marked=marked)
+        # Dividing rounds correctly, so that 3 of 30 is 0.1; multiplying makes 3.0000000000000004 of it.
+        return count.calls >= self._minimum and count.marked / count.calls >= self._ratio
+
+    def clear(self) -> None:
+        self._count.clear()
+
+    def reading(self, now: float) -> Mapping[str, float]:
+        calls, marked = self._count.totals(now)
+        return {"calls": calls, self._name: marked / calls if calls else 0.0}
+
+
+class SlowCallMeter(RateMeter):
+    """Counts the slow among the calls of a window."""
+
+    __slots__ = ("_slower_than",)
+
+    def __init__(self, name: str, rule: SlowCallRate, slower_than: float) -> None:
+        super().__init__(name, rule)
+        self._slower_than = slower_than
+
+    def book(self, *, failed: bool, now: float, duration: float) -> bool:  # noqa: ARG002 -- the other rate's
+        return self._mark(now, marked=duration > self._slower_than)
