@@ -249,10 +249,13 @@ def test_a_forked_child_starts_its_own_loop() -> None:
             return os.getpid(), threading.current_thread().name
 
         assert portal.call(where) == (os.getpid(), "resilio-portal")
+        lock = portal._background._lock
+        lock.acquire()  # as another thread may have at that moment
         child = os.fork()
         if child == 0:
             assert portal.call(where) == (os.getpid(), "resilio-portal")
             sys.exit(7)
+        lock.release()
         _, status = os.waitpid(child, 0)
         assert portal.call(where)[0] == os.getpid()
         print(os.waitstatus_to_exitcode(status))
