@@ -27,32 +27,49 @@ if TYPE_CHECKING:
         ValidationError,
         is_transient,
     )
+    from resilio.policies.adaptive_limiter import AdaptiveLimiter
+    from resilio.policies.adaptive_throttle import AdaptiveThrottle
     from resilio.policies.backoff import BackoffStrategy, retry_with_backoff, with_backoff
+    from resilio.policies.bulkhead import Bulkhead
     from resilio.policies.circuit import CircuitSnapshot
     from resilio.policies.circuit_breaker import CircuitBreaker, Permit, circuit_breaker
     from resilio.policies.circuit_machine import CircuitState
     from resilio.policies.description import Description
     from resilio.policies.events import (
+        BulkheadRejected,
         CallFailed,
         CallRejected,
         CallSucceeded,
         CircuitStateChanged,
         FellBack,
+        Hedged,
+        RateLimited,
         RetryGivenUp,
         RetryScheduled,
         RetrySucceeded,
         TimedOut,
     )
     from resilio.policies.fallback import Fallback
+    from resilio.policies.hedge import Hedge
+    from resilio.policies.hedge_delay import LatencyQuantile
     from resilio.policies.pipeline import Pipeline
     from resilio.policies.policy import Policy
+    from resilio.policies.rate_limiter import RateLimiter
+    from resilio.policies.retry_budget import RetryBudget
+    from resilio.policies.standard import standard_pipeline
     from resilio.policies.timeout import Timeout
     from resilio.policies.trip import ConsecutiveFailures, TripRule
+    from resilio.policies.trip_rates import FailureRate, SlowCallRate
+    from resilio.policies.windows import CountWindow, TimeWindow
 
 __all__ = (
+    "AdaptiveLimiter",
+    "AdaptiveThrottle",
     "AdminNotifier",
     "BackoffStrategy",
+    "Bulkhead",
     "BulkheadFullError",
+    "BulkheadRejected",
     "CallFailed",
     "CallRejected",
     "CallSucceeded",
@@ -62,24 +79,34 @@ __all__ = (
     "CircuitState",
     "CircuitStateChanged",
     "ConsecutiveFailures",
+    "CountWindow",
     "Description",
     "ErrorSeverity",
     "Event",
+    "FailureRate",
     "Fallback",
     "FellBack",
+    "Hedge",
+    "Hedged",
     "IntegrationError",
+    "LatencyQuantile",
     "NotificationChannel",
     "OperationTimeoutError",
     "Permit",
     "Pipeline",
     "Policy",
     "RateLimitExceededError",
+    "RateLimited",
+    "RateLimiter",
     "ResilioError",
+    "RetryBudget",
     "RetryExhaustedError",
     "RetryGivenUp",
     "RetryScheduled",
     "RetrySucceeded",
+    "SlowCallRate",
     "Subscription",
+    "TimeWindow",
     "TimedOut",
     "Timeout",
     "TripRule",
@@ -87,6 +114,7 @@ __all__ = (
     "circuit_breaker",
     "is_transient",
     "retry_with_backoff",
+    "standard_pipeline",
     "subscribe",
     "with_backoff",
 )
@@ -107,27 +135,40 @@ _HOMES = {
         "ValidationError",
         "is_transient",
     ),
+    "resilio.policies.adaptive_limiter": ("AdaptiveLimiter",),
+    "resilio.policies.adaptive_throttle": ("AdaptiveThrottle",),
     "resilio.policies.backoff": ("BackoffStrategy", "retry_with_backoff", "with_backoff"),
+    "resilio.policies.bulkhead": ("Bulkhead",),
     "resilio.policies.circuit": ("CircuitSnapshot",),
     "resilio.policies.circuit_breaker": ("CircuitBreaker", "Permit", "circuit_breaker"),
     "resilio.policies.circuit_machine": ("CircuitState",),
     "resilio.policies.description": ("Description",),
     "resilio.policies.events": (
+        "BulkheadRejected",
         "CallFailed",
         "CallRejected",
         "CallSucceeded",
         "CircuitStateChanged",
         "FellBack",
+        "Hedged",
+        "RateLimited",
         "RetryGivenUp",
         "RetryScheduled",
         "RetrySucceeded",
         "TimedOut",
     ),
     "resilio.policies.fallback": ("Fallback",),
+    "resilio.policies.hedge": ("Hedge",),
+    "resilio.policies.hedge_delay": ("LatencyQuantile",),
     "resilio.policies.pipeline": ("Pipeline",),
     "resilio.policies.policy": ("Policy",),
+    "resilio.policies.rate_limiter": ("RateLimiter",),
+    "resilio.policies.retry_budget": ("RetryBudget",),
+    "resilio.policies.standard": ("standard_pipeline",),
     "resilio.policies.timeout": ("Timeout",),
     "resilio.policies.trip": ("ConsecutiveFailures", "TripRule"),
+    "resilio.policies.trip_rates": ("FailureRate", "SlowCallRate"),
+    "resilio.policies.windows": ("CountWindow", "TimeWindow"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -12,7 +12,8 @@ sends each call to one background event loop. On a thread that runs an event loo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import functools
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from resilio._core import portal
 from resilio.alerting import notifier as _notifier
@@ -29,13 +30,27 @@ from resilio.errors import (
     ValidationError,
     is_transient,
 )
-from resilio.policies.backoff import BackoffStrategyBase, retry_with_backoff
+from resilio.policies import backoff as _backoff
+from resilio.policies import standard as _standard
+from resilio.policies.adaptive_limiter import AdaptiveLimiterBase
+from resilio.policies.adaptive_throttle import AdaptiveThrottleBase
+from resilio.policies.backoff import BackoffStrategyBase
+from resilio.policies.bulkhead import BulkheadBase
+from resilio.policies.circuit import CircuitSnapshot
 from resilio.policies.circuit_breaker import CircuitBreakerBase
+from resilio.policies.circuit_machine import CircuitState
 from resilio.policies.fallback import FallbackBase
+from resilio.policies.hedge import HedgeBase
+from resilio.policies.hedge_delay import LatencyQuantile
 from resilio.policies.pipeline import PipelineBase
 from resilio.policies.policy import BlockingForms, decorator_factory
+from resilio.policies.rate_limiter import RateLimiterBase
 from resilio.policies.retry_attempts import BlockingAttempts
+from resilio.policies.retry_budget import RetryBudget
 from resilio.policies.timeout import TimeoutBase
+from resilio.policies.trip import ConsecutiveFailures
+from resilio.policies.trip_rates import FailureRate, SlowCallRate
+from resilio.policies.windows import CountWindow, TimeWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,28 +59,45 @@ if TYPE_CHECKING:
     from resilio.alerting.notification import NotificationResult
     from resilio.policies.backoff import RetryExceptions
 
+A = TypeVar("A")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 __all__ = (
+    "AdaptiveLimiter",
+    "AdaptiveThrottle",
     "AdminNotifier",
     "BackoffStrategy",
+    "Bulkhead",
     "BulkheadFullError",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
+    "CircuitSnapshot",
+    "CircuitState",
+    "ConsecutiveFailures",
+    "CountWindow",
     "ErrorSeverity",
+    "FailureRate",
     "Fallback",
+    "Hedge",
     "IntegrationError",
+    "LatencyQuantile",
     "NotificationChannel",
     "OperationTimeoutError",
     "Pipeline",
     "RateLimitExceededError",
+    "RateLimiter",
     "ResilioError",
+    "RetryBudget",
     "RetryExhaustedError",
+    "SlowCallRate",
+    "TimeWindow",
     "Timeout",
     "ValidationError",
     "circuit_breaker",
     "is_transient",
     "retry_with_backoff",
+    "standard_pipeline",
     "with_backoff",
 )
 
@@ -99,7 +131,7 @@ class BackoffStrategy(BlockingForms, BackoffStrategyBase):
             RetryExhaustedError: No attempt succeeded; ``__cause__`` is the last error.
             CircuitBreakerOpenError: A circuit was open, and the strategy does not wait for circuits.
         """
-        strategy = self if retry_exceptions is None else self._also(retry_exceptions)
+        strategy = self if retry_exceptions is None else self.like(self, retry_exceptions=retry_exceptions)
         return strategy._invoke(fn, *args, **kwargs)  # type: ignore[no-any-return]  # noqa: SLF001 -- one of us
 
     call = execute  # type: ignore[assignment]
@@ -127,12 +159,56 @@ class Pipeline(BlockingForms, PipelineBase):
     __slots__ = ()
 
 
+class Bulkhead(BlockingForms, BulkheadBase):
+    """Lets at most so many calls run at once; the blocking twin of `resilio.Bulkhead`."""
+
+    __slots__ = ()
+
+
+class RateLimiter(BlockingForms, RateLimiterBase):
+    """Lets at most so many calls through in so much time; the blocking twin of `resilio.RateLimiter`."""
+
+    __slots__ = ()
+
+
+class AdaptiveLimiter(BlockingForms, AdaptiveLimiterBase):
+    """A bulkhead whose size follows latency; the blocking twin of `resilio.AdaptiveLimiter`."""
+
+    __slots__ = ()
+
+
+class AdaptiveThrottle(BlockingForms, AdaptiveThrottleBase):
+    """Refuses calls in proportion to what the backend refuses; the blocking twin of `resilio.AdaptiveThrottle`."""
+
+    __slots__ = ()
+
+
+class Hedge(BlockingForms, HedgeBase):
+    """Asks again when an answer is late, each call in a thread; the blocking twin of `resilio.Hedge`."""
+
+    __slots__ = ()
+
+
 circuit_breaker = decorator_factory(
     CircuitBreaker, "circuit_breaker", "A decorator that guards a function by a `CircuitBreaker` with these settings."
 )
 with_backoff = decorator_factory(
     BackoffStrategy, "with_backoff", "A decorator that retries a function as a `BackoffStrategy` with these settings."
 )
+
+
+def _twin(build: Callable[P, A], blocking: Callable[[A], T]) -> Callable[P, T]:
+    """The blocking twin of a function that builds a policy: the same signature, the other colour."""
+
+    @functools.wraps(build)
+    def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+        return blocking(build(*args, **kwargs))
+
+    return twin
+
+
+retry_with_backoff = _twin(_backoff.retry_with_backoff, BackoffStrategy.like)
+standard_pipeline = _twin(_standard.standard_pipeline, lambda pipeline: Pipeline(*pipeline.policies))
 
 
 # -- alerting ----------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from resilio import settings
 from resilio._core import clock, durations
@@ -45,6 +45,7 @@ from resilio._core.pauses import async_pause, blocking_pause
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError, is_transient
 from resilio.policies.description import Description
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, decorator_factory
+from resilio.policies.retry_budget import RetryBudget
 from resilio.policies.retry_call import RetryCall
 from resilio.policies.retry_plan import JITTERS, BackoffPlan, Jitter
 
@@ -71,6 +72,7 @@ class BackoffStrategyBase(Policy):
 
     __slots__ = (
         "_is_timed",
+        "budget",
         "plan",
         "reraise",
         "retry",
@@ -93,6 +95,7 @@ class BackoffStrategyBase(Policy):
         retry_result: Callable[[Any], bool] | None = None,
         max_duration: Duration | None = None,
         max_retry_after: Duration = 300.0,
+        budget: RetryBudget | None = None,
         wait: WaitBaseT | None = None,
         stop: StopBaseT | None = None,
         retry: RetryBaseT | None = None,
@@ -110,6 +113,7 @@ class BackoffStrategyBase(Policy):
         )
         self.retry_exceptions = _retry_exceptions(retry_exceptions)
         self.retry_result = _strategy("retry_result", retry_result)
+        self.budget = _budget(budget)
         self.wait = _strategy("wait", wait)
         self.stop = _strategy("stop", stop)
         self.retry = _strategy("retry", retry)
@@ -152,22 +156,25 @@ class BackoffStrategyBase(Policy):
             return not isinstance(error, RetryExhaustedError) and is_transient(error)
         return isinstance(error, chosen) if isinstance(chosen, tuple) else bool(chosen(error))
 
-    def _also(self, retry_exceptions: RetryExceptions) -> BackoffStrategyBase:
-        """This strategy with other ``retry_exceptions``."""
-        twin = type(self).__new__(type(self))
-        for name in BackoffStrategyBase.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.retry_exceptions = _retry_exceptions(retry_exceptions)
+    @classmethod
+    def like(cls, other: BackoffStrategyBase, *, retry_exceptions: RetryExceptions | None = None) -> Self:
+        """A strategy with the settings of ``other``, in this class's colour, with other ``retry_exceptions`` if
+        given.""" twin = cls.__new__(cls) for name in BackoffStrategyBase.__slots__:
+            setattr(twin, name, getattr(other, name))
+        if retry_exceptions is not None:
+            twin.retry_exceptions = _retry_exceptions(retry_exceptions)
         twin._prepare()  # noqa: SLF001 -- it is one of us
         return twin
 
     # -- guarding --------------------------------------------------------------------------------------------------
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
-        is_timed, refuses, go_on = self._is_timed, self.retry_result, self._go_on
+        is_timed, refuses, budget, go_on = self._is_timed, self.retry_result, self.budget, self._go_on
 
         @functools.wraps(fn)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
+            if budget is not None:
+                budget.deposit()
             started = clock.monotonic() if is_timed else None
             try:
                 result = await fn(*args, **kwargs)
@@ -188,7 +195,7 @@ class BackoffStrategyBase(Policy):
         return guarded
 
     def guard_plain(self, fn: PlainCall) -> PlainCall:
-        is_timed, refuses, go_on = self._is_timed, self.retry_result, self._go_on
+        is_timed, refuses, budget, go_on = self._is_timed, self.retry_result, self.budget, self._go_on
 
         @functools.wraps(fn)
         async def attempt(*args: Any, **kwargs: Any) -> Any:
@@ -196,6 +203,8 @@ class BackoffStrategyBase(Policy):
 
         @functools.wraps(fn)
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            if budget is not None:
+                budget.deposit()
             started = clock.monotonic() if is_timed else None
             try:
                 result = fn(*args, **kwargs)
@@ -222,7 +231,9 @@ class BackoffStrategyBase(Policy):
         """After a failed first attempt: wait and try again until one ends well or the plan says stop."""
         try:
             while True:
-                await pause(await call.next_delay(close=pause is async_pause))
+                delay = await call.next_delay(close=pause is async_pause)
+                if delay:
+                    await pause(delay)
                 try:
                     result = await attempt(*call.args, **call.kwargs)
                 except Exception as error:
@@ -263,6 +274,7 @@ class BackoffStrategy(AsyncForms, BackoffStrategyBase):
         retry_result: A predicate that refuses a *result*. A refused result with a ``close`` or ``aclose`` is closed.
         max_duration: Seconds from the start after which no other attempt starts; the last wait is clipped to it.
         max_retry_after: The longest wait in seconds that a server can ask for with Retry-After.
+        budget: A `RetryBudget`, asked before each wait; best shared by all calls to one dependency.
         wait: A tenacity wait strategy in place of delays and jitter.
         stop: A tenacity stop strategy.
         retry: A tenacity retry strategy in place of ``retry_exceptions``.
@@ -309,7 +321,7 @@ class BackoffStrategy(AsyncForms, BackoffStrategyBase):
             RetryExhaustedError: No attempt succeeded; ``__cause__`` is the last error.
             CircuitBreakerOpenError: A circuit was open, and the strategy does not wait for circuits.
         """
-        strategy = self if retry_exceptions is None else self._also(retry_exceptions)
+        strategy = self if retry_exceptions is None else self.like(self, retry_exceptions=retry_exceptions)
         return strategy._invoke(fn, *args, **kwargs)  # type: ignore[no-any-return]  # noqa: SLF001 -- one of us
 
     call = execute  # type: ignore[assignment]
@@ -397,6 +409,13 @@ def _retry_exceptions(
         "retry_exceptions must be an Exception class, several of them, or a predicate, "
         f"not {given!r}; cancellation and KeyboardInterrupt are never retried"
     )
+    raise TypeError(msg)
+
+
+def _budget(given: RetryBudget | None) -> RetryBudget | None:
+    if given is None or isinstance(given, RetryBudget):
+        return given
+    msg = f"budget must be a RetryBudget or None, not {given!r}"
     raise TypeError(msg)
 
 

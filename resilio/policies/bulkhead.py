@@ -41,6 +41,7 @@ from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from resilio._core.durations import Duration
@@ -190,7 +191,7 @@ class BulkheadBase(Policy):
 
         return guarded
 
-    async def open_block(self, pause: Pause) -> Place:
+    async def open_block(self, pause: Pause) -> AbstractContextManager[object]:
         if not self.try_acquire():
             await self._queue_up(pause)
         return Place(self.release)

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from resilio._core.pauses import Pause
     from resilio.policies.circuit import CircuitSnapshot, ErrorFilter
     from resilio.policies.policy import AsyncCall, PlainCall
+    from resilio.policies.windows import Window
 
 
 class Permit:
@@ -179,6 +180,11 @@ class CircuitBreakerBase(Policy):
                 ("success_threshold", checked.success_threshold),
             ),
         )
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows that its trip rule looks at, if any."""
+        return self._circuit.settings.trip.windows
 
     # -- control ---------------------------------------------------------------------------------------------------
 

@@ -17,20 +17,33 @@
 **Order.** Read it from the outside in: a timeout before the retry limits all attempts together, after it each one. A
 breaker inside the retry sees every attempt, outside of it only what all attempts came to.
 
+**Together.** Settings that defeat each other (an attempt that may take longer than all attempts together, a breaker
+whose window is shorter than one call) are refused when the pipeline is built, all of them in one message.
+
+**At run time.** `Pipeline.replace` puts other policies in place. Calls under way end under the old ones; if the new
+ones are refused, the old ones stay.
+
 **Cost.** The policies are joined once, when a function is decorated; a call then walks through them directly.
 """
 
 from __future__ import annotations
 
+import functools
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+from resilio._core import durations
 from resilio._core.colour import Colour
+from resilio.policies.backoff import BackoffStrategyBase
+from resilio.policies.circuit_breaker import CircuitBreakerBase
 from resilio.policies.description import Description
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
+from resilio.policies.timeout import TimeoutBase
+from resilio.policies.windows import TimeWindow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from resilio._core.pauses import Pause
@@ -40,18 +53,25 @@ if TYPE_CHECKING:
 class PipelineBase(Policy):
     """A pipeline without the forms that have a colour; see `Pipeline`."""
 
-    __slots__ = ("policies",)
+    __slots__ = ("_joined", "policies")
 
     def __init__(self, *policies: Policy) -> None:
-        for place, policy in enumerate(policies, 1):
-            if not isinstance(policy, Policy):
-                msg = f"a pipeline joins policies, and number {place} is none: {policy!r}"
-                raise TypeError(msg)
-        if not policies:
-            msg = "a pipeline needs at least one policy"
-            raise ValueError(msg)
-        self.policies = policies
+        self.policies = _checked(policies)
+        self._joined: WeakSet[_Joined] = WeakSet()  # what follows a `replace`
         self._prepare()
+
+    def replace(self, *policies: Policy) -> None:
+        """Guard every later call by these policies, in functions decorated already as well.
+
+        Raises:
+            TypeError: One of them is no policy; nothing is changed.
+            ValueError: There is none, or their settings defeat each other; nothing is changed.
+        """
+        checked = _checked(policies)
+        rejoined = [(each, self._join(each.colour, each.fn, checked)) for each in list(self._joined)]
+        self.policies = checked
+        for each, call in rejoined:
+            each.call = call
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {' → '.join(type(policy).__name__ for policy in self.policies)}>"
@@ -60,19 +80,34 @@ class PipelineBase(Policy):
         """The policies with their settings, outermost first; prints one a line."""
         return Description("Pipeline", policies=tuple(policy.describe() for policy in self.policies))
 
-    def _join(self, colour: Colour, fn: PlainCall, policies: tuple[Policy, ...]) -> PlainCall:
+    @staticmethod
+    def _join(colour: Colour, fn: PlainCall, policies: tuple[Policy, ...]) -> PlainCall:
         for policy in reversed(policies):
             fn = policy.guard(colour, fn)
         return fn
 
-    def guard(self, colour: Colour, fn: PlainCall) -> PlainCall:
-        return self._join(colour, fn, self.policies)
+    def _joined_with(self, colour: Colour, fn: PlainCall) -> _Joined:
+        joined = _Joined(colour, fn, self._join(colour, fn, self.policies))
+        self._joined.add(joined)
+        return joined
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
-        return self._join(Colour.COROUTINE, fn, self.policies)
+        joined = self._joined_with(Colour.COROUTINE, fn)
+
+        @functools.wraps(fn)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            return await joined.call(*args, **kwargs)
+
+        return guarded
 
     def guard_plain(self, fn: PlainCall) -> PlainCall:
-        return self._join(Colour.PLAIN, fn, self.policies)
+        joined = self._joined_with(Colour.PLAIN, fn)
+
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            return joined.call(*args, **kwargs)
+
+        return guarded
 
     def open_stream(
         self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -97,6 +132,65 @@ class PipelineBase(Policy):
         return opened
 
 
+class _Joined:
+    """A function behind the policies of a pipeline, as they are at the moment."""
+
+    __slots__ = ("__weakref__", "call", "colour", "fn")
+
+    def __init__(self, colour: Colour, fn: PlainCall, call: PlainCall) -> None:
+        self.colour = colour
+        self.fn = fn
+        self.call = call
+
+
+def _checked(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
+    for place, policy in enumerate(policies, 1):
+        if not isinstance(policy, Policy):
+            msg = f"a pipeline joins policies, and number {place} is none: {policy!r}"
+            raise TypeError(msg)
+    if not policies:
+        msg = "a pipeline needs at least one policy"
+        raise ValueError(msg)
+    flat = list(_flattened(policies))
+    problems = [problem for place, policy in enumerate(flat) for problem in _problems(policy, flat[place + 1 :])]
+    if problems:
+        msg = "these policies defeat each other:\n" + "\n".join(f"- {problem}" for problem in problems)
+        raise ValueError(msg)
+    return policies
+
+
+def _flattened(policies: tuple[Policy, ...]) -> Iterator[Policy]:
+    for policy in policies:
+        if isinstance(policy, PipelineBase):
+            yield from _flattened(policy.policies)
+        else:
+            yield policy
+
+
+def _problems(outer: Policy, inside: list[Policy]) -> Iterator[str]:
+    """What is wrong with ``outer`` around the policies ``inside`` of it."""
+    for inner in inside:
+        if isinstance(outer, TimeoutBase) and isinstance(inner, TimeoutBase) and inner.seconds > outer.seconds:
+            yield (
+                f"the inner timeout of {inner.seconds:g} s never fires inside the outer one of {outer.seconds:g} s: "
+                "make the inner one shorter"
+            )
+        if isinstance(outer, TimeoutBase) and isinstance(inner, BackoffStrategyBase):
+            duration = inner.plan.max_duration
+            if duration is not None and duration > outer.seconds:
+                yield (
+                    f"a retry with max_duration={duration:g} never ends by itself inside a timeout of "
+                    f"{outer.seconds:g} s: make max_duration shorter"
+                )
+        if isinstance(outer, CircuitBreakerBase) and isinstance(inner, TimeoutBase):
+            for window in outer.windows:
+                if isinstance(window, TimeWindow) and durations.seconds("window", window.seconds) < inner.seconds:
+                    yield (
+                        f"circuit {outer.name!r} looks back {window.seconds:g} s, and one call may take "
+                        f"{inner.seconds:g} s: make the window longer than the timeout"
+                    )
+
+
 class Pipeline(AsyncForms, PipelineBase):
     """Several policies around one call; see this module for the whole story.
 
@@ -105,7 +199,7 @@ class Pipeline(AsyncForms, PipelineBase):
 
     Raises:
         TypeError: One of them is no policy.
-        ValueError: There is none.
+        ValueError: There is none, or their settings defeat each other; the message lists everything.
 
     Safe to share between tasks, threads and event loops.
 

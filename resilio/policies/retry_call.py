@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from resilio._core import clock, dice, events
-from resilio._core.colour import is_awaitable
 from resilio._core.pauses import haste
 from resilio.errors import RetryExhaustedError
 from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded, told
@@ -16,6 +15,7 @@ from resilio.policies.policy import operation_of
 from resilio.policies.retry_after import retry_after
 from resilio.policies.retry_plan import GiveUp, RetryRun
 from resilio.policies.tenacity_bridge import TenacityBridge
+from resilio.policies.unseen import close_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +105,9 @@ class RetryCall:
         text = told(error) if error is not None else f"refused result {self._result!r:.200}"
         if isinstance(step, GiveUp):
             self._give_up(step.reason, text)
+        budget = self._strategy.budget
+        if budget is not None and not budget.withdraw():
+            self._give_up("budget", text)
         if events.listeners:
             events.emit(
                 RetryScheduled(
@@ -117,7 +120,7 @@ class RetryCall:
         self.is_waiting = False
         result, self._error, self._result = self._result, None, None
         if error is None:
-            await _close(result, may_await=close)
+            await close_unseen(result, may_await=close)
         return step.delay
 
     def succeeded(self) -> None:
@@ -174,18 +177,3 @@ class RetryCall:
             return bool(stop(state))
 
         return stops
-
-
-async def _close(result: object, *, may_await: bool) -> None:
-    """Close a result that nobody will see: an HTTP response holds a connection."""
-    aclose = getattr(result, "aclose", None)
-    if may_await and callable(aclose):
-        closing = aclose()
-        if is_awaitable(closing):
-            await closing
-        return
-    close = getattr(result, "close", None)
-    if callable(close):
-        closing = close()
-        if may_await and is_awaitable(closing):
-            await closing

@@ -29,17 +29,17 @@ prefer that.
 
 from __future__ import annotations
 
-import contextvars
 import functools
-import threading
 from typing import TYPE_CHECKING, Any
 
-from resilio._core import clock, durations, events
+from resilio._core import durations, events
+from resilio._core.colour import LAZY_RESULTS
 from resilio.errors import OperationTimeoutError
 from resilio.policies.deadline import AsyncioDeadline, TrioDeadline, deadline
 from resilio.policies.description import Description
 from resilio.policies.events import TimedOut
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, operation_of
+from resilio.policies.threaded_call import Race
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -86,11 +86,12 @@ class TimeoutBase(Policy):
     def guard_plain(self, fn: PlainCall) -> PlainCall:
         @functools.wraps(fn)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            call = _ThreadedCall(functools.partial(fn, *args, **kwargs))
-            if not call.ends_within(self.seconds):
+            call = Race(functools.partial(fn, *args, **kwargs))
+            call.start()
+            if not call.is_over_within(self.seconds) and call.abandon():
                 raise _timed_out(operation_of(fn, args), self.seconds)
             result = call.outcome()
-            if hasattr(result, "__await__"):
+            if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
                 return self.guard_returned(fn, result, args, kwargs)
             return result
 
@@ -147,40 +148,6 @@ class _Block:
         if self._limit.end(error):
             msg = "block"
             raise _timed_out(msg, self._seconds) from error
-
-
-class _ThreadedCall:
-    """A plain call in a thread of its own, so that somebody can stop waiting for it."""
-
-    def __init__(self, fn: Callable[[], Any]) -> None:
-        self._fn = fn
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self._is_over = threading.Event()
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._run,), name="resilio-timeout", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._result = self._fn()
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._is_over.set()
-
-    def ends_within(self, seconds: float) -> bool:
-        """Wait; tell whether the call is over."""
-        return clock.wait_blocking(self._is_over, seconds)
-
-    def outcome(self) -> Any:
-        """Return what the call returned, or raise what it raised."""
-        if self._error is None:
-            return self._result
-        try:
-            raise self._error
-        finally:
-            self._error = None
 
 
 def _timed_out(operation: str, seconds: float) -> OperationTimeoutError:

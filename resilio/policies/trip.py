@@ -16,6 +16,8 @@ from resilio._core import durations
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from resilio.policies.windows import Window
+
 
 class TripMeter(ABC):
     """The running count of one circuit under one rule. The circuit calls it under its own lock."""
@@ -52,6 +54,11 @@ class TripRule(ABC):
     @abstractmethod
     def meter(self) -> TripMeter:
         """A fresh count for one circuit."""
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows it looks at, if any."""
+        return ()
 
     def condemns(self, *, failed: bool, duration: float) -> bool:  # noqa: ARG002 -- slow-call rules look at it
         """Tell whether a probe with this outcome counts against the circuit."""
@@ -112,6 +119,10 @@ class AnyOf(TripRule):
     @property
     def needs_duration(self) -> bool:  # type: ignore[override]
         return any(rule.needs_duration for rule in self.rules)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        return tuple(window for rule in self.rules for window in rule.windows)
 
     def meter(self) -> TripMeter:
         return _AnyMeter(tuple(rule.meter() for rule in self.rules))

@@ -28,6 +28,10 @@ class _RateRule(TripRule):
     @abstractmethod
     def meter(self) -> RateMeter: ...
 
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        return (self.window,)
+
     def _check(self) -> None:
         kind = type(self).__name__
         ratio = durations.number(f"{kind}(ratio)", self.ratio, above=0, at_most=1)

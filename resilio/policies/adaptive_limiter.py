@@ -1,0 +1,177 @@
+"""Adaptive limiter: a bulkhead that finds its own size.
+
+**About.** The right number of concurrent calls is the largest that does not make them slower, and it changes with the
+dependency's day. The limiter watches the latency of calls that succeed, and moves its limit with it.
+
+**Usage.** ::
+
+    @AdaptiveLimiter(initial=20, maximum=200)
+    async def query(sql: str) -> list[Row]: ...
+
+**Defaults.** From 20, between 1 and 200; calls beyond the limit fail at once with `BulkheadFullError`, or wait in a
+queue as a `Bulkhead`'s do.
+
+**Events.** `BulkheadRejected`.
+
+**Anti-pattern.** *In front of calls of very different length.* A long one looks like trouble; use one limiter for each
+kind.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from resilio._core import clock, durations
+from resilio._core.colour import LAZY_RESULTS
+from resilio._core.drive import drive
+from resilio._core.pauses import async_pause, blocking_pause
+from resilio.policies.bulkhead import BulkheadBase
+from resilio.policies.gradient import GradientLimit
+from resilio.policies.policy import AsyncForms, Iteration, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from types import TracebackType
+
+    from resilio._core.durations import Duration
+    from resilio._core.pauses import Pause
+    from resilio.policies.policy import AsyncCall, PlainCall
+
+
+class AdaptiveLimiterBase(BulkheadBase):
+    """An adaptive limiter without the forms that have a colour; see `AdaptiveLimiter`."""
+
+    __slots__ = ("_gradient",)
+
+    def __init__(
+        self,
+        *,
+        initial: int = 20,
+        minimum: int = 1,
+        maximum: int = 200,
+        tolerance: float = 1.5,
+        smoothing: float = 0.2,
+        max_queue: int = 0,
+        max_wait: Duration | None = None,
+    ) -> None:
+        low = durations.whole("minimum", minimum, at_least=1)
+        high = durations.whole("maximum", maximum, at_least=low)
+        self._gradient = GradientLimit(
+            initial=durations.whole("initial", initial, at_least=low, at_most=high),
+            minimum=low,
+            maximum=high,
+            tolerance=durations.number("tolerance", tolerance, at_least=1),
+            smoothing=durations.number("smoothing", smoothing, above=0, at_most=1),
+        )
+        super().__init__(initial, max_queue, max_wait)
+
+    @property
+    def limit(self) -> int:
+        """How many calls may run at once now."""
+        return self._gradient.limit
+
+    def _learn(self, started: float) -> None:
+        duration = clock.monotonic() - started
+        with self._lock:
+            limit = self._gradient.sample(duration, self._places.taken)
+            is_new = limit != self._places.capacity
+            self._places.capacity = limit
+        if is_new:
+            self._hand_out()
+
+    def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
+        @functools.wraps(fn)
+        async def measured(*args: Any, **kwargs: Any) -> Any:
+            started = clock.monotonic()
+            result = await fn(*args, **kwargs)
+            self._learn(started)
+            return result
+
+        return super().guard_coroutine(measured)
+
+    def guard_plain(self, fn: PlainCall) -> PlainCall:
+        @functools.wraps(fn)
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            started = clock.monotonic()
+            result = fn(*args, **kwargs)
+            if not hasattr(result, "__await__") and type(result) not in LAZY_RESULTS:
+                self._learn(started)
+            return result
+
+        return super().guard_plain(measured)
+
+    async def open_block(self, pause: Pause) -> _MeasuredPlace:
+        if not self.try_acquire():
+            await self._queue_up(pause)
+        return _MeasuredPlace(self)
+
+    @asynccontextmanager
+    async def open_stream(
+        self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Stream]:
+        with await self.open_block(async_pause) as place:
+            stream = await Stream.begin(fn(*args, **kwargs))
+            place.answered()  # how long a body lasts is its consumer's doing
+            yield stream
+
+    @contextmanager
+    def open_iterator(
+        self, fn: Callable[..., Generator[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Generator[Iteration]:
+        with drive(self.open_block(blocking_pause)) as place:
+            iteration = Iteration(fn(*args, **kwargs))
+            place.answered()
+            yield iteration
+
+
+class _MeasuredPlace:
+    """A taken place; how long it was needed teaches the limiter."""
+
+    __slots__ = ("_limiter", "_started")
+
+    def __init__(self, limiter: AdaptiveLimiterBase) -> None:
+        self._limiter = limiter
+        self._started: float | None = clock.monotonic()
+
+    def answered(self) -> None:
+        """The dependency has answered; what follows is not its time."""
+        started, self._started = self._started, None
+        if started is not None:
+            self._limiter._learn(started)  # noqa: SLF001 -- its own limiter
+
+    def __enter__(self) -> _MeasuredPlace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.answered()
+        self._limiter.release()
+
+
+class AdaptiveLimiter(AsyncForms, AdaptiveLimiterBase):
+    """A bulkhead whose size follows latency; see this module for the whole story.
+
+    Args:
+        initial: Calls at once to begin with.
+        minimum: The limit never falls below this, at least 1.
+        maximum: The limit never rises above this.
+        tolerance: How many times longer than usual a call may take before the limit shrinks, at least 1.
+        smoothing: How much of each change is taken over, above 0 and at most 1.
+        max_queue: Calls that may wait for a place.
+        max_wait: Seconds that a call may wait; None for as long as it takes.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range.
+
+    Safe to create at import time and to share between tasks, threads and event loops.
+
+        >>> AdaptiveLimiter(initial=20).limit
+        20
+    """
+
+    __slots__ = ()
