@@ -13,7 +13,6 @@ import atexit
 import os
 import threading
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
 import anyio
@@ -24,8 +23,7 @@ from resilio._core.colour import innermost, name_of
 from resilio._core.drive import refuse_in_event_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
 T = TypeVar("T")
@@ -162,21 +160,6 @@ def call(fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
     """
     refuse_in_event_loop(f"{getattr(innermost(fn), '__qualname__', None) or name_of(fn)}()")
     return _Call(fn, args).through(_background.portal())
-
-
-@contextmanager
-def entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
-    """Enter ``manager`` on the background loop, and leave it there when the block ends.
-
-    One task enters and leaves, so that task groups and cancel scopes inside ``manager`` work.
-
-    Raises:
-        RuntimeError: This thread runs an event loop.
-    """
-    refuse_in_event_loop(f"with {type(manager).__name__}")
-    wrapped: AbstractContextManager[T] = _background.portal().wrap_async_context_manager(manager)
-    with wrapped as value:
-        yield value
 
 
 def stop() -> None:

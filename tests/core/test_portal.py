@@ -146,8 +146,6 @@ async def test_a_thread_with_an_event_loop_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match=r"send\(\) would block the event loop"):
         portal.call(send)
-    with pytest.raises(RuntimeError, match="with Cattery would block the event loop"), portal.entered(Cattery()):
-        ran.append(True)
     assert ran == []
 
 
@@ -188,48 +186,12 @@ def test_after_a_stop_the_next_call_starts_another_loop() -> None:
     assert portal.call(loop_thread)
 
 
-class Cattery:
-    """A context manager that opens a task group, as queues with a writer task do."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-
-    async def __aenter__(self) -> Cattery:
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
-        self._group.start_soon(anyio.sleep_forever)
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._group.cancel_scope.cancel()
-        await self._group.__aexit__(None, None, None)
-        self.told.append(error)
-
-
-def test_a_context_manager_is_entered_and_left_by_one_task() -> None:
-    """A task group may be open between two calls, and calls go through in between."""
-    cattery = Cattery()
-    with portal.entered(cattery) as entered:
-        assert entered is cattery
-        assert portal.call(loop_thread)
-    assert cattery.told == [None]
-
-
-def test_an_error_in_the_block_is_told_to_the_context_manager() -> None:
-    """It sees the error and lets it pass."""
-    cattery = Cattery()
-    error = ValueError("a dog")
-    with pytest.raises(ValueError, match="a dog"), portal.entered(cattery):
-        raise error
-    assert cattery.told == [error]
-
-
 def run(script: str) -> subprocess.CompletedProcess[str]:
     """Run a script in an interpreter of its own, with every warning an error."""
     # Python 3.12 and later warn of any fork beside threads, which is what is tested here.
     warnings = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
     return subprocess.run(  # noqa: S603 -- our own interpreter and script
-        [sys.executable, "-X", "dev", *warnings, "-c", textwrap.dedent(script)],
+        [sys.executable, *warnings, "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
         timeout=30,

@@ -151,7 +151,7 @@ def test_severities_compare_by_rank() -> None:
         ErrorSeverity.ERROR,
         ErrorSeverity.CRITICAL,
     ]
-    assert sorted(ascending[::-1]) == ascending
+    assert sorted(sorted(ErrorSeverity, key=lambda severity: severity.value)) == ascending
     assert [severity.rank for severity in ascending] == [0, 1, 2, 3, 4]
     assert max(ErrorSeverity) is ErrorSeverity.CRITICAL
 
