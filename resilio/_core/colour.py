@@ -113,6 +113,22 @@ def refuse_to_decorate(fn: object) -> None:
         raise TypeError(msg)
 
 
+def refuse_unless_plain(name: str, fn: object) -> None:
+    """Raise if ``fn``, a predicate or the like given as ``name``, cannot answer at once.
+
+    What an async function returns before it is awaited is true: as a predicate it would say yes to everything.
+
+    Raises:
+        TypeError: ``fn`` is not callable, or async, or a generator function.
+    """
+    if not callable(fn):
+        msg = f"{name} must be callable, not {fn!r}"
+        raise TypeError(msg)
+    if colour_of(fn) is not Colour.PLAIN:
+        msg = f"{name} must be a plain function, neither async nor a generator, not {fn!r}"
+        raise TypeError(msg)
+
+
 def _is_context_manager_function(fn: object) -> bool:
     # `contextlib.contextmanager` leaves a helper of its own code object around the generator function.
     code = getattr(fn, "__code__", None)

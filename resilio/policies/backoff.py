@@ -34,12 +34,12 @@ ends a retry at once, unless ``wait_for_circuit=True``. Generators are retried o
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from resilio import settings
 from resilio._core import clock, durations
-from resilio._core.colour import LAZY_RESULTS
+from resilio._core.colour import LAZY_RESULTS, refuse_unless_plain
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError, is_transient
@@ -50,7 +50,7 @@ from resilio.policies.retry_call import RetryCall
 from resilio.policies.retry_plan import JITTERS, BackoffPlan, Jitter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from tenacity.retry import RetryBaseT
@@ -112,14 +112,15 @@ class BackoffStrategyBase(Policy):
             max_retry_after=durations.seconds("max_retry_after", max_retry_after),
         )
         self.retry_exceptions = _retry_exceptions(retry_exceptions)
-        self.retry_result = _strategy("retry_result", retry_result)
+        self.retry_result = _result_predicate(retry_result)
         self.budget = _budget(budget)
         self.wait = _strategy("wait", wait)
         self.stop = _strategy("stop", stop)
-        self.retry = _strategy("retry", retry)
+        self.retry = _strategy("retry", retry, may_be_async=True)
         self.wait_for_circuit = durations.flag("wait_for_circuit", wait_for_circuit)
         self.reraise = durations.flag("reraise", reraise)
-        self._is_timed = self.plan.max_duration is not None or stop is not None
+        # tenacity strategies are told the seconds since the start, which is before the first attempt.
+        self._is_timed = any(each is not None for each in (self.plan.max_duration, wait, stop, retry))
         self._prepare()
 
     def __repr__(self) -> str:
@@ -131,16 +132,28 @@ class BackoffStrategyBase(Policy):
 
     def describe(self) -> Description:
         plan = self.plan
-        given = {"retry_exceptions": self.retry_exceptions, "wait": self.wait, "stop": self.stop, "retry": self.retry}
+        optional = (
+            "retry_exceptions",
+            "retry_result",
+            "budget",
+            "wait",
+            "stop",
+            "retry",
+            "wait_for_circuit",
+            "reraise",
+        )
+        given = ((name, getattr(self, name)) for name in optional)
         return Description(
             "BackoffStrategy",
             (
                 ("max_retries", plan.max_retries),
                 ("base_delay", plan.base_delay),
                 ("max_delay", plan.max_delay),
+                ("exponential_base", plan.exponential_base),
                 ("jitter", plan.jitter),
                 ("max_duration", plan.max_duration),
-                *((name, value) for name, value in given.items() if value is not None),
+                ("max_retry_after", plan.max_retry_after),
+                *((name, value) for name, value in given if value is not None and value is not False),
             ),
         )
 
@@ -158,8 +171,9 @@ class BackoffStrategyBase(Policy):
 
     @classmethod
     def like(cls, other: BackoffStrategyBase, *, retry_exceptions: RetryExceptions | None = None) -> Self:
-        """A strategy with the settings of ``other``, in this class's colour, with other ``retry_exceptions`` if
-        given.""" twin = cls.__new__(cls) for name in BackoffStrategyBase.__slots__:
+        """The settings of ``other`` in this class's colour, with other ``retry_exceptions`` if given."""
+        twin = cls.__new__(cls)
+        for name in BackoffStrategyBase.__slots__:
             setattr(twin, name, getattr(other, name))
         if retry_exceptions is not None:
             twin.retry_exceptions = _retry_exceptions(retry_exceptions)
@@ -401,8 +415,9 @@ def _retry_exceptions(
     if given is None:
         return None
     if callable(given) and not isinstance(given, type):
+        refuse_unless_plain("retry_exceptions", given)
         return given
-    kinds: tuple[Any, ...] = tuple(given) if isinstance(given, Collection) else (given,)
+    kinds: tuple[Any, ...] = tuple(given) if isinstance(given, Iterable) else (given,)
     if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
         return kinds
     msg = (
@@ -419,8 +434,18 @@ def _budget(given: RetryBudget | None) -> RetryBudget | None:
     raise TypeError(msg)
 
 
-def _strategy(name: str, given: T) -> T:
-    if given is None or callable(given):
+def _result_predicate(given: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
+    if given is not None:
+        refuse_unless_plain("retry_result", given)
+    return given
+
+
+def _strategy(name: str, given: T, *, may_be_async: bool = False) -> T:
+    if given is None:
         return given
-    msg = f"{name} must be callable or None, not {given!r}"
-    raise TypeError(msg)
+    if not callable(given) or isinstance(given, type):
+        msg = f"{name} must be a tenacity strategy (callable, and an object of its class) or None, not {given!r}"
+        raise TypeError(msg)
+    if not may_be_async:
+        refuse_unless_plain(name, given)
+    return given
