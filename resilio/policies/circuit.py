@@ -6,17 +6,20 @@ over plain code only, never across a call, an await, or a listener.
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
 import threading
-from dataclasses import dataclass, fields
-from types import FunctionType
+from dataclasses import dataclass, fields, replace
+from types import CellType, FunctionType
 from typing import TYPE_CHECKING
 
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
-from resilio.errors import CircuitBreakerOpenError
-from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome
+from resilio.policies import nesting
+from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome, Transition
 from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitStateChanged, told
+from resilio.policies.rejections import cut_rejections, is_rejection_by, rejection_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("resilio")
 
+Change = tuple[Transition, CircuitStateChanged]
 ErrorFilter = type[BaseException] | tuple[type[BaseException], ...]
 
 
@@ -50,7 +54,7 @@ class CircuitSettings:
         return ", ".join(
             f"{each.name}={getattr(self, each.name)!r}, not {getattr(other, each.name)!r}"
             for each in fields(self)
-            if _identity(getattr(self, each.name)) != _identity(getattr(other, each.name))
+            if not _agree(getattr(self, each.name), getattr(other, each.name))
         )
 
 
@@ -88,6 +92,7 @@ class Circuit:
 
     __slots__ = (
         "__weakref__",
+        "_asks_break",
         "_changed_at",
         "_failed",
         "_last_failure",
@@ -104,14 +109,17 @@ class Circuit:
         self.name = name
         self.settings = settings
         self.needs_duration = settings.trip.needs_duration
+        recovery = settings.recovery_timeout
+        self._asks_break = callable(recovery)
         self.machine = CircuitMachine(
             trip=settings.trip,
-            break_for=self._break_for,
+            break_length=math.inf if callable(recovery) else recovery,
             half_open_max_calls=settings.half_open_max_calls,
             success_threshold=settings.success_threshold,
             half_open_timeout=self._probe_timeout(),
         )
-        # Re-entrant, because a `recovery_timeout` function runs inside it and may well read the breaker's state.
+        # Re-entrant, because the garbage collector may run inside it and close a guarded stream that nobody reads any
+        # more, which then gives its ticket back.
         self._lock = threading.RLock()
         self._last_failure: BaseException | None = None  # the cause of rejections; let go with the next success
         self._last_failure_text = ""
@@ -121,8 +129,12 @@ class Circuit:
 
     # -- a call ----------------------------------------------------------------------------------------------------
 
-    def admit(self) -> int:
+    def admit(self, *, nests: bool = True) -> int:
         """The ticket of a call that starts now.
+
+        Args:
+            nests: Whether what this context calls until the ticket is booked is part of the same call: then it is let
+                through along with a probe.
 
         Raises:
             CircuitBreakerOpenError: The circuit does not let it through.
@@ -132,24 +144,27 @@ class Circuit:
             return ticket
         now = clock.monotonic()
         with self._lock:
-            admitted = machine.admit(now)
+            admitted = UNTRACKED if nesting.is_inside(machine) else machine.admit(now)
+            is_probe = admitted is not None and machine.is_under_way(admitted)
             if admitted is None:
                 self._rejected += 1
                 state, retry_after, cause = machine.state, machine.retry_after(now), self._last_failure
             changes = self._drain(now) if machine.transitions else None
         if changes:
-            _tell(changes)
+            self._announce(changes, now)
         if admitted is None:
             if events.listeners:
                 events.emit(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
-            raise self._rejection(state, retry_after) from cause
+            raise rejection_by(self, state, retry_after) from cause
+        if is_probe and nests:
+            nesting.enter(machine, admitted)
         return admitted
 
     def succeed(self, ticket: int, started: float) -> None:
         """Book the success of a call that began at ``started``, in monotonic seconds (0.0 where no rule asks)."""
         machine = self.machine
         now = clock.monotonic()
-        if ticket == machine.flow and not events.listeners:  # the path that every call of a rate rule takes
+        if ticket and ticket == machine.flow and not events.listeners:  # the path that every call of a rate rule takes
             with self._lock:
                 if ticket == machine.flow:
                     self._last_failure = None
@@ -157,7 +172,7 @@ class Circuit:
                         return
                     machine.open(now)
                 changes = self._drain(now)
-            _tell(changes)
+            self._announce(changes, now)
         else:
             self._book(ticket, Outcome.SUCCESS, now, started)
 
@@ -180,6 +195,7 @@ class Circuit:
             return
         duration = now - started if self.needs_duration else 0.0
         text = told(error) if error is not None else ""
+        nesting.leave(self.machine, ticket)
         with self._lock:
             wanted = self.machine.book(ticket, outcome, now, duration)
             if wanted and outcome is Outcome.FAILURE:
@@ -188,20 +204,25 @@ class Circuit:
             elif wanted and outcome is Outcome.SUCCESS:
                 self._last_failure = None
             changes = self._drain(now) if self.machine.transitions else None
-        if error is not None:
-            self._cut_own_rejections(error)
+        if error is not None and wanted:
+            cut_rejections(self, error)
         if events.listeners and wanted:
             if outcome is Outcome.FAILURE:
                 events.emit(CallFailed(circuit=self.name, duration=duration, error=text))
             elif outcome is Outcome.SUCCESS:
                 events.emit(CallSucceeded(circuit=self.name, duration=duration))
         if changes:
-            _tell(changes)
+            self._announce(changes, now)
 
     def _is_failure(self, error: BaseException) -> bool:
-        if is_interruption(error):
+        if is_interruption(error) or is_rejection_by(self, error):
             return False
-        return not _matches(error, self.settings.ignore) and _matches(error, self.settings.record)
+        try:
+            return not _matches(error, self.settings.ignore) and _matches(error, self.settings.record)
+        except Exception:
+            # A predicate of the user's. The call's own error is on its way and must not be replaced by this one.
+            _log.exception("record or ignore of circuit %r failed; the call counts as a failure", self.name)
+            return True
 
     # -- control ---------------------------------------------------------------------------------------------------
 
@@ -209,8 +230,11 @@ class Circuit:
         """Apply a manual change and tell of it."""
         with self._lock:
             change(self.machine)
-            changes = self._drain(clock.monotonic())
-        _tell(changes)
+            if self.machine.flow:
+                self._last_failure = None  # its count is gone as well
+            now = clock.monotonic()
+            changes = self._drain(now)
+        self._announce(changes, now)
 
     @property
     def state(self) -> CircuitState:
@@ -242,48 +266,45 @@ class Circuit:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _drain(self, now: float) -> list[CircuitStateChanged]:
+    def _drain(self, now: float) -> list[Change]:
         machine = self.machine
         if not machine.transitions:
             return []
         self._changed_at = clock.utcnow()
         changes = [
-            CircuitStateChanged(
-                circuit=self.name,
-                number=change.number,
-                before=change.before,
-                after=change.after,
-                retry_after=machine.retry_after(now) if change.after is CircuitState.OPEN else None,
-                error=self._last_failure_text,
+            (
+                change,
+                CircuitStateChanged(
+                    circuit=self.name,
+                    number=change.number,
+                    before=change.before,
+                    after=change.after,
+                    retry_after=machine.retry_after(now) if change.after is CircuitState.OPEN else None,
+                    error=self._last_failure_text,
+                ),
             )
             for change in machine.transitions
         ]
         machine.transitions.clear()
         return changes
 
-    def _rejection(self, state: CircuitState, retry_after: float | None) -> CircuitBreakerOpenError:
-        if state is CircuitState.HALF_OPEN:
-            why = "is half-open, and as many calls as it allows are trying the dependency now"
-        elif state is CircuitState.FORCED_OPEN:
-            why = "is held open by hand until it is reset or its isolation ends"
-        else:
-            why = "is open"
-        when = "" if retry_after is None else f"; try again in {retry_after:.3g} s"
-        return CircuitBreakerOpenError(
-            f"circuit {self.name!r} {why}{when}", breaker=self.name, retry_after=retry_after, state=str(state)
-        )
+    def _announce(self, changes: list[Change], now: float) -> None:
+        # No lock is held here: what follows is the user's code.
+        for change, event in changes:
+            told_with = event
+            if self._asks_break and change.began_break is not None:
+                told_with = replace(event, retry_after=self._ask_break(change.number, change.began_break, now))
+            if events.listeners:
+                events.emit(told_with)
 
-    def _cut_own_rejections(self, error: BaseException) -> None:
-        # A failure raised while handling our own rejection would hold the failure before it, and so on without end.
-        link = error
-        for _ in range(10):
-            earlier = link.__cause__ or link.__context__
-            if earlier is None or earlier is error:
-                return
-            if isinstance(earlier, CircuitBreakerOpenError) and earlier.breaker == self.name:
-                earlier.__cause__ = earlier.__context__ = None
-                return
-            link = earlier
+    def _ask_break(self, number: int, failed_probes: int, now: float) -> float:
+        length = _DEFAULT_BREAK
+        try:
+            length = self._break_for(failed_probes)
+        finally:  # whatever comes: until the length is known, the circuit stays open
+            with self._lock:
+                self.machine.set_break(number, now + length)
+        return length
 
     def _break_for(self, failed_probes: int) -> float:
         given = self.settings.recovery_timeout
@@ -306,20 +327,45 @@ class Circuit:
 _DEFAULT_BREAK = 60.0
 
 
-def _tell(changes: list[CircuitStateChanged]) -> None:
-    if events.listeners:
-        for change in changes:
-            events.emit(change)
-
-
 def _matches(error: BaseException, wanted: ErrorFilter | Callable[[BaseException], bool]) -> bool:
     if isinstance(wanted, (type, tuple)):
         return isinstance(error, wanted)
     return bool(wanted(error))
 
 
-def _identity(value: object) -> object:
-    if isinstance(value, FunctionType):
-        cells = tuple(cell.cell_contents for cell in value.__closure__ or ())
-        return value.__code__, value.__defaults__, cells
-    return value
+def _agree(mine: object, other: object, depth: int = 5) -> bool:
+    if mine is other:
+        return True
+    if depth and isinstance(mine, FunctionType) and isinstance(other, FunctionType):
+        return mine.__code__ == other.__code__ and _all_agree(_held(mine), _held(other), depth)
+    if depth and isinstance(mine, functools.partial) and isinstance(other, functools.partial):
+        return _all_agree(_bound(mine), _bound(other), depth)
+    try:
+        return bool(mine == other)
+    except Exception:  # a closure may hold anything, an array for one
+        return False
+
+
+def _all_agree(mine: list[object], other: list[object], depth: int) -> bool:
+    return len(mine) == len(other) and all(_agree(*pair, depth - 1) for pair in zip(mine, other, strict=True))
+
+
+def _held(function: FunctionType) -> list[object]:
+    # What decides beside the code: defaults, and the variables it closes over.
+    cells = map(_content, function.__closure__ or ())
+    return [*(function.__defaults__ or ()), *_items(function.__kwdefaults__ or {}), *cells]
+
+
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # no value assigned yet
+        return None
+
+
+def _bound(partial: functools.partial[object]) -> list[object]:
+    return [partial.func, *partial.args, *_items(partial.keywords)]
+
+
+def _items(named: dict[str, object]) -> list[object]:
+    return [each for item in sorted(named.items(), key=lambda item: item[0]) for each in item]

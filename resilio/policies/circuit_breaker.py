@@ -39,13 +39,14 @@ probe that has not returned after ``half_open_timeout`` loses its permit to the 
 from __future__ import annotations
 
 import functools
+from asyncio import isfuture
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from resilio import settings
 from resilio._core import clock, durations, events
 from resilio._core.colour import LAZY_RESULTS
-from resilio.policies import registry
+from resilio.policies import nesting, registry
 from resilio.policies.circuit import Circuit, CircuitSettings
 from resilio.policies.circuit_machine import CircuitMachine, CircuitState
 from resilio.policies.description import Description
@@ -53,6 +54,7 @@ from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, decor
 from resilio.policies.trip import ConsecutiveFailures, ConsecutiveMeter, TripRule
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from types import TracebackType
 
@@ -71,9 +73,9 @@ class Permit:
 
     __slots__ = ("_circuit", "_started", "_ticket")
 
-    def __init__(self, circuit: Circuit) -> None:
+    def __init__(self, circuit: Circuit, *, nests: bool = False) -> None:
         self._circuit = circuit
-        self._ticket: int | None = circuit.admit()
+        self._ticket: int | None = circuit.admit(nests=nests)
         self._started = clock.monotonic() if circuit.needs_duration else 0.0
 
     def success(self) -> None:
@@ -224,7 +226,7 @@ class CircuitBreakerBase(Policy):
         return Permit(self._circuit)
 
     async def open_block(self, pause: Pause) -> Permit:  # noqa: ARG002 -- a breaker never waits
-        return self.acquire()
+        return Permit(self._circuit, nests=True)
 
     # -- guarding --------------------------------------------------------------------------------------------------
 
@@ -284,9 +286,9 @@ class CircuitBreakerBase(Policy):
             except BaseException as error:
                 circuit.fail(ticket, error, 0.0)
                 raise
-            if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
-                circuit.release(ticket)
-                return self.guard_returned(fn, result, args, kwargs)
+            kind = type(result)
+            if hasattr(kind, "__await__") or kind in LAZY_RESULTS:
+                return self._guard_unfinished(ticket, 0.0, fn, result, args, kwargs)
             if meter.failures or ticket != machine.flow or events.listeners:
                 circuit.succeed(ticket, 0.0)
             return result
@@ -303,14 +305,14 @@ class CircuitBreakerBase(Policy):
             started = clock.monotonic() if needs_duration else 0.0
             try:
                 result = fn(*args, **kwargs)
-                is_unfinished = hasattr(result, "__await__") or type(result) in LAZY_RESULTS
+                kind = type(result)
+                is_unfinished = hasattr(kind, "__await__") or kind in LAZY_RESULTS
                 failed = not is_unfinished and failure_result is not None and failure_result(result)
             except BaseException as error:
                 circuit.fail(ticket, error, started)
                 raise
             if is_unfinished:
-                circuit.release(ticket)
-                return self.guard_returned(fn, result, args, kwargs)
+                return self._guard_unfinished(ticket, started, fn, result, args, kwargs)
             if failed:
                 circuit.fail(ticket, None, started)
             else:
@@ -318,6 +320,31 @@ class CircuitBreakerBase(Policy):
             return result
 
         return guarded
+
+    def _guard_unfinished(
+        self, ticket: int, started: float, fn: PlainCall, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if isfuture(result):  # it runs already: it keeps the ticket, and is handed over as it is
+            nesting.leave(self._circuit.machine, ticket)
+            result.add_done_callback(functools.partial(self._book_future, ticket, started))
+            return result
+        self._circuit.release(ticket)
+        return self.guard_returned(fn, result, args, kwargs)
+
+    def _book_future(self, ticket: int, started: float, future: Future[Any]) -> None:
+        if future.cancelled():
+            self._circuit.release(ticket)
+            return
+        error = future.exception()
+        try:
+            failed = error is not None or (self._failure_result is not None and self._failure_result(future.result()))
+        except Exception as raised:
+            self._circuit.fail(ticket, raised, started)
+            return
+        if failed:
+            self._circuit.fail(ticket, error, started)
+        else:
+            self._circuit.succeed(ticket, started)
 
     @asynccontextmanager
     async def open_stream(

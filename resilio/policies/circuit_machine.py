@@ -15,8 +15,13 @@ Legal transitions (anything else cannot be expressed):
 | HALF_OPEN | CLOSED | ``success_threshold`` probes succeeded |
 | HALF_OPEN | OPEN | so many probes failed that the threshold is out of reach |
 | any | CLOSED | ``reset()`` |
-| any | FORCED_OPEN, DISABLED, METRICS_ONLY | ``force_open()`` or ``isolate()``, ``disable()``, ``metrics_only()`` |
-| FORCED_OPEN | what it was before | the last ``isolate()`` block ends |
+| any | FORCED_OPEN, DISABLED, METRICS_ONLY | ``force_open()``, ``disable()``, ``metrics_only()`` |
+| any | FORCED_OPEN | the first ``isolate()`` block begins |
+| FORCED_OPEN | what it would be without | the last ``isolate()`` block ends |
+
+While a block isolates the circuit it stays FORCED_OPEN: what ``reset()`` and the others ask for shows when it ends. A
+circuit that was left alone meanwhile is then what it was before; an open one goes on with its break, a closed one
+counts from zero.
 
 Sources: generations as in sony/gobreaker, early half-open decisions as in failsafe-go, manual states as in
 resilience4j, counted isolation as in cockatiel.
@@ -24,12 +29,11 @@ resilience4j, counted isolation as in cockatiel.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from resilio.policies.trip import TripRule
 
 
@@ -60,11 +64,15 @@ class Outcome(StrEnum):
 
 
 class Transition(NamedTuple):
-    """One change of state; ``number`` counts the transitions of this circuit from 1."""
+    """One change of state; ``number`` counts the transitions of this circuit from 1.
+
+    ``began_break`` is the number of failed probes in a row if a break began with it, else None.
+    """
 
     number: int
     before: CircuitState
     after: CircuitState
+    began_break: int | None
 
 
 UNTRACKED = 0
@@ -76,11 +84,14 @@ class CircuitMachine:
 
     ``flow`` is the closed period's ticket while calls flow freely, else 0: the one attribute that the path on which
     nothing fails reads without the lock.
+
+    ``break_length`` may be `math.inf`: then each break lasts until `set_break` says when it ends.
     """
 
     __slots__ = (
         "_automatic",
-        "_break_for",
+        "_break_length",
+        "_break_number",
         "_break_over_at",
         "_drawn",
         "_half_open_timeout",
@@ -104,13 +115,13 @@ class CircuitMachine:
         self,
         *,
         trip: TripRule,
-        break_for: Callable[[int], float],
+        break_length: float,
         half_open_max_calls: int,
         success_threshold: int,
         half_open_timeout: float,
     ) -> None:
         self._trip = trip
-        self._break_for = break_for
+        self._break_length = break_length
         self._max_probes = half_open_max_calls
         self._successes_to_close = success_threshold
         self._half_open_timeout = half_open_timeout
@@ -124,6 +135,7 @@ class CircuitMachine:
         self._manual: CircuitState | None = None
         self._isolations = 0
         self._break_over_at = 0.0
+        self._break_number = 0
         self._probes: dict[int, float] = {}  # ticket -> when the probe counts as lost; oldest first
         self._probe_successes = 0
         self._probe_failures = 0
@@ -148,11 +160,11 @@ class CircuitMachine:
         return state
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds until a call may be let through; None if that depends on people or on other calls' results."""
+        """Seconds until a call may be let through; None if it would be now, or if nobody can tell yet."""
         state = self.state
-        if state is CircuitState.OPEN:
+        if state is CircuitState.OPEN and self._break_over_at < math.inf:
             return max(self._break_over_at - now, 0.0)
-        if state is CircuitState.HALF_OPEN and self._probes:
+        if state is CircuitState.HALF_OPEN and self._probes and not self._has_room():
             return max(next(iter(self._probes.values())) - now, 0.0)
         return None
 
@@ -187,6 +199,10 @@ class CircuitMachine:
             self._book_probe(now, failed=self._trip.condemns(failed=outcome is Outcome.FAILURE, duration=duration))
         return True
 
+    def is_under_way(self, ticket: int) -> bool:
+        """Tell whether ``ticket`` is that of a probe whose result is still wanted."""
+        return ticket in self._probes
+
     # -- probes ----------------------------------------------------------------------------------------------------
 
     @property
@@ -195,8 +211,10 @@ class CircuitMachine:
 
     def _admit_probe(self, now: float) -> int | None:
         if not self._has_room():
-            for ticket in [ticket for ticket, lost_at in self._probes.items() if now >= lost_at]:
-                del self._probes[ticket]
+            # Tickets first: while this runs, the garbage collector may close a stream that gives its ticket back.
+            for ticket in list(self._probes):
+                if now >= self._probes.get(ticket, math.inf):
+                    self._probes.pop(ticket, None)
             if not self._has_room():
                 return None
         ticket = self._draw()
@@ -222,8 +240,14 @@ class CircuitMachine:
 
     def open(self, now: float) -> None:
         """Start a break; a trip rule, or a failed probe, said so."""
-        self._break_over_at = now + self._break_for(self.failed_probes)
-        self._change(CircuitState.OPEN, self._manual)
+        self._break_over_at = now + self._break_length
+        self._break_number = self.transition_count + 1
+        self._change(CircuitState.OPEN, self._manual, began_break=self.failed_probes)
+
+    def set_break(self, number: int, over_at: float) -> None:
+        """Let the break that began with transition ``number`` end at ``over_at``, unless it is no longer on."""
+        if number == self._break_number:
+            self._break_over_at = over_at
 
     def _half_open(self) -> None:
         self._change(CircuitState.HALF_OPEN, self._manual)
@@ -260,7 +284,7 @@ class CircuitMachine:
 
     # -- changing --------------------------------------------------------------------------------------------------
 
-    def _change(self, automatic: CircuitState, manual: CircuitState | None) -> None:
+    def _change(self, automatic: CircuitState, manual: CircuitState | None, *, began_break: int | None = None) -> None:
         before = self.state
         self._automatic, self._manual = automatic, manual
         after = self.state
@@ -270,7 +294,7 @@ class CircuitMachine:
         self.flow = self._ticket if after is CircuitState.CLOSED else UNTRACKED
         if after is not before:
             self.transition_count += 1
-            self.transitions.append(Transition(self.transition_count, before, after))
+            self.transitions.append(Transition(self.transition_count, before, after, began_break))
 
     def _draw(self) -> int:
         self._drawn += 1

@@ -156,7 +156,15 @@ class Policy(ABC):
         async def attempt(*args: Any, **kwargs: Any) -> Any:
             return await (given.pop() if given else fn(*args, **kwargs))
 
-        return self.guard_coroutine(attempt)(*args, **kwargs)
+        async def guarded() -> Any:
+            try:
+                return await self.guard_coroutine(attempt)(*args, **kwargs)
+            finally:
+                for unused in given:  # turned away before it could begin
+                    if isinstance(unused, Coroutine):
+                        unused.close()
+
+        return guarded()
 
     def _guard_async_generator(self, fn: Callable[..., AsyncGenerator[Any, Any]]) -> PlainCall:
         @functools.wraps(fn)
