@@ -316,7 +316,7 @@ _THROTTLING_CODES = frozenset(
 )
 
 
-def is_transient(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:  # noqa: PLR0911 -- one answer for each kind of witness
     """Tell whether the same call may succeed if it is made again.
 
     An error's own ``retryable`` attribute decides where it has one. Otherwise: connection and timeout errors (the
@@ -330,6 +330,8 @@ def is_transient(error: BaseException) -> bool:
     """
     if not isinstance(error, Exception):
         return False
+    if type(error).__module__ == "builtins" and not error.__dict__:  # nobody has put anything on it to look at
+        return isinstance(error, (ConnectionError, builtins.TimeoutError))
     declared = getattr(error, "retryable", None)
     if isinstance(declared, bool):
         return declared

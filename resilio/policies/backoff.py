@@ -183,22 +183,30 @@ class BackoffStrategyBase(Policy):
     # -- guarding --------------------------------------------------------------------------------------------------
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
-        is_timed, refuses, budget, go_on = self._is_timed, self.retry_result, self.budget, self._go_on
+        is_timed, refuses, budget, retry, go_on = (
+            self._is_timed,
+            self.retry_result,
+            self.budget,
+            self.retry,
+            self._go_on,
+        )
 
         @functools.wraps(fn)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             if budget is not None:
                 budget.deposit()
-            started = clock.monotonic() if is_timed else None
+            started = clock.monotonic() if is_timed else 0.0
             try:
                 result = await fn(*args, **kwargs)
             except Exception as error:
+                if retry is None and not self.wants(error):
+                    raise
                 call = RetryCall(self, fn, args, kwargs, started)
-                if not await call.wants(error):
+                if retry is not None and not await call.asks(error):
                     raise
                 call.failed(error)
             else:
-                if refuses is None and self.retry is None:
+                if refuses is None and retry is None:
                     return result
                 call = RetryCall(self, fn, args, kwargs, started)
                 if not await call.refuses(result):
@@ -209,7 +217,13 @@ class BackoffStrategyBase(Policy):
         return guarded
 
     def guard_plain(self, fn: PlainCall) -> PlainCall:
-        is_timed, refuses, budget, go_on = self._is_timed, self.retry_result, self.budget, self._go_on
+        is_timed, refuses, budget, retry, go_on = (
+            self._is_timed,
+            self.retry_result,
+            self.budget,
+            self.retry,
+            self._go_on,
+        )
 
         @functools.wraps(fn)
         async def attempt(*args: Any, **kwargs: Any) -> Any:
@@ -219,18 +233,20 @@ class BackoffStrategyBase(Policy):
         def guarded(*args: Any, **kwargs: Any) -> Any:
             if budget is not None:
                 budget.deposit()
-            started = clock.monotonic() if is_timed else None
+            started = clock.monotonic() if is_timed else 0.0
             try:
                 result = fn(*args, **kwargs)
             except Exception as error:
+                if retry is None and not self.wants(error):
+                    raise
                 call = RetryCall(self, fn, args, kwargs, started)
-                if not drive(call.wants(error)):
+                if retry is not None and not drive(call.asks(error)):
                     raise
                 call.failed(error)
             else:
                 if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
                     return self.guard_returned(fn, result, args, kwargs)
-                if refuses is None and self.retry is None:
+                if refuses is None and retry is None:
                     return result
                 call = RetryCall(self, fn, args, kwargs, started)
                 if not drive(call.refuses(result)):
@@ -240,22 +256,24 @@ class BackoffStrategyBase(Policy):
 
         return guarded
 
-    @staticmethod
-    async def _go_on(call: RetryCall, attempt: AsyncCall, pause: Pause) -> Any:
+    async def _go_on(self, call: RetryCall, attempt: AsyncCall, pause: Pause) -> Any:
         """After a failed first attempt: wait and try again until one ends well or the plan says stop."""
+        retry, looks_at_results = self.retry, self.retry_result is not None or self.retry is not None
         try:
             while True:
-                delay = await call.next_delay(close=pause is async_pause)
+                if looks_at_results:
+                    await call.close_refused(may_await=pause is async_pause)
+                delay = call.next_delay()
                 if delay:
                     await pause(delay)
                 try:
                     result = await attempt(*call.args, **call.kwargs)
                 except Exception as error:
-                    if not await call.wants(error):
+                    if not (self.wants(error) if retry is None else await call.asks(error)):
                         raise
                     call.failed(error)
                 else:
-                    if not await call.refuses(result):
+                    if not looks_at_results or not await call.refuses(result):
                         call.succeeded()
                         return result
                     call.refused(result)

@@ -16,6 +16,8 @@ def retry_after(source: object) -> float | None:
     Looked at in this order: its ``retry_after`` attribute (a number, a ``timedelta``, or the header's text), its own
     headers, its response's headers. A date in the past means now; what cannot be read counts as not asked.
     """
+    if type(source).__module__ == "builtins" and not getattr(source, "__dict__", None):
+        return None  # nobody has put anything on it to look at
     asked = getattr(source, "retry_after", None)
     if asked is None:
         asked = _header(source)

@@ -46,9 +46,10 @@ class Attempt:
 class _Attempts:
     """The attempts of one loop: a fresh object each time a strategy is iterated."""
 
-    __slots__ = ("_call", "_is_over", "is_entered")
+    __slots__ = ("_call", "_is_over", "_strategy", "is_entered")
 
     def __init__(self, strategy: BackoffStrategyBase) -> None:
+        self._strategy = strategy
         self._call = RetryCall(strategy, block, (), {}, clock.monotonic())
         self._is_over = False
         self.is_entered = True
@@ -62,7 +63,7 @@ class _Attempts:
                 return False
             if call.attempt > 1:
                 call.succeeded()
-        elif isinstance(error, Exception) and drive(call.wants(error)):
+        elif isinstance(error, Exception) and self._wants(error):
             call.failed(error)
             return True
         self._is_over = True
@@ -75,9 +76,13 @@ class _Attempts:
             raise RuntimeError(msg)
         self.is_entered = False
 
-    async def _delay(self, *, close: bool) -> float:
+    def _wants(self, error: Exception) -> bool:
+        return self._strategy.wants(error) if self._strategy.retry is None else drive(self._call.asks(error))
+
+    async def _delay(self, *, may_await: bool) -> float:
         try:
-            return await self._call.next_delay(close=close)
+            await self._call.close_refused(may_await=may_await)
+            return self._call.next_delay()
         except BaseException:
             self._is_over = True
             self._call.forget()
@@ -96,7 +101,7 @@ class AsyncAttempts(_Attempts):
         if self._is_over:
             raise StopAsyncIteration
         if self._call.is_waiting:
-            await async_pause(await self._delay(close=True))
+            await async_pause(await self._delay(may_await=True))
         self._check_entered()
         return Attempt(self, self._call.attempt)
 
@@ -113,7 +118,7 @@ class BlockingAttempts(_Attempts):
         if self._is_over:
             raise StopIteration
         if self._call.is_waiting:
-            drive(blocking_pause(drive(self._delay(close=False))))
+            drive(blocking_pause(drive(self._delay(may_await=False))))
         self._check_entered()
         return Attempt(self, self._call.attempt)
 

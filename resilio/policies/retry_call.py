@@ -13,7 +13,7 @@ from resilio.errors import RetryExhaustedError
 from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded, told
 from resilio.policies.policy import operation_of
 from resilio.policies.retry_after import retry_after
-from resilio.policies.retry_plan import GiveUp, RetryRun
+from resilio.policies.retry_plan import Failure, RetryRun
 from resilio.policies.tenacity_bridge import TenacityBridge
 from resilio.policies.unseen import close_unseen
 
@@ -34,16 +34,16 @@ class RetryCall:
         fn: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        started_at: float | None,
+        started_at: float,
     ) -> None:
         self.fn, self.args, self.kwargs = fn, args, kwargs
         self._strategy = strategy
-        self._run = RetryRun(strategy.plan, clock.monotonic() if started_at is None else started_at)
+        self._run = RetryRun(strategy.plan, started_at)
         self.is_waiting = False  # whether an attempt has failed and the next one has not begun
         self._error: Exception | None = None
         self._result: object = None
         self._bridge = (
-            TenacityBridge(fn, args, kwargs, self._run.started_at)
+            TenacityBridge(fn, args, kwargs, started_at)
             if strategy.wait is not None or strategy.stop is not None or strategy.retry is not None
             else None
         )
@@ -55,12 +55,10 @@ class RetryCall:
 
     # -- is it worth another try? ----------------------------------------------------------------------------------
 
-    async def wants(self, error: Exception) -> bool:
-        """Tell whether ``error`` is worth another attempt."""
-        retry = self._strategy.retry
-        if retry is None or self._bridge is None:
-            return self._strategy.wants(error)
-        return await self._bridge.asks(retry, self._run, error=error)
+    async def asks(self, error: Exception) -> bool:
+        """Ask the strategy's tenacity predicate whether ``error`` is worth another attempt."""
+        retry, bridge = self._strategy.retry, self._bridge
+        return retry is not None and bridge is not None and await bridge.asks(retry, self._run, error=error)
 
     async def refuses(self, result: object) -> bool:
         """Tell whether ``result`` is worth another attempt."""
@@ -81,47 +79,47 @@ class RetryCall:
 
     # -- what follows ----------------------------------------------------------------------------------------------
 
-    async def next_delay(self, *, close: bool) -> float:
+    def next_delay(self) -> float:
         """Seconds until the next attempt.
-
-        Args:
-            close: Whether a refused result may be closed by awaiting its ``aclose``.
 
         Raises:
             RetryExhaustedError: There is no next attempt.
             Exception: The last error itself, if the strategy re-raises.
         """
-        now = clock.monotonic()
+        strategy, run, error, bridge = self._strategy, self._run, self._error, self._bridge
         hasty = haste.get()
-        error = self._error
-        step = self._run.decide(
+        now = clock.monotonic() if run.plan.max_duration is not None or bridge is not None else 0.0
+        step = run.decide(
             now,
-            roll=dice.random(),
-            retry_after=retry_after(self._result if error is None else error),
-            delay=self._tenacity_wait(now),
-            max_attempts=None if hasty is None else hasty.max_attempts,
-            stop=self._tenacity_stop(now),
+            dice.random() if run.plan.jitter is not None else 0.0,
+            retry_after(self._result if error is None else error),
+            None if bridge is None else self._tenacity_wait(bridge, now),
+            None if hasty is None else hasty.max_attempts,
+            None if bridge is None else self._tenacity_stop(bridge, now),
         )
-        text = told(error) if error is not None else f"refused result {self._result!r:.200}"
-        if isinstance(step, GiveUp):
-            self._give_up(step.reason, text)
-        budget = self._strategy.budget
-        if budget is not None and not budget.withdraw():
-            self._give_up("budget", text)
+        if isinstance(step, str):
+            self._give_up(step)
+        if strategy.budget is not None and not strategy.budget.withdraw():
+            self._give_up("budget")
         if events.listeners:
             events.emit(
                 RetryScheduled(
-                    operation=operation_of(self.fn, self.args), attempt=self._run.attempt, error=text, delay=step.delay
+                    operation=operation_of(self.fn, self.args),
+                    attempt=run.attempt,
+                    error=self._failure_text(),
+                    delay=step,
                 )
             )
-        if self._bridge is not None:
-            self._bridge.slept(step.delay)
-        self._run.go_on(step.delay, text)
-        self.is_waiting = False
-        result, self._error, self._result = self._result, None, None
-        if error is None:
-            await close_unseen(result, may_await=close)
-        return step.delay
+        if bridge is not None:
+            bridge.slept(step)
+        run.go_on(step, self._failure())
+        self.is_waiting, self._error, self._result = False, None, None
+        return step
+
+    async def close_refused(self, *, may_await: bool) -> None:
+        """Close the result that was just refused, if another attempt will follow; nobody will see it."""
+        if self._error is None:
+            await close_unseen(self._result, may_await=may_await)
 
     def succeeded(self) -> None:
         """An attempt after the first one ended well."""
@@ -133,8 +131,19 @@ class RetryCall:
         self._error = self._result = self._bridge = None
         self.args, self.kwargs = (), {}
 
-    def _give_up(self, reason: str, text: str) -> NoReturn:
-        run, error = self._run, self._error
+    def _failure_text(self) -> str:
+        return told(self._error) if self._error is not None else f"refused result {self._result!r:.200}"
+
+    def _failure(self) -> Failure:
+        error = self._error
+        if error is None:
+            return "refused result", (f"{self._result!r:.200}",)
+        if type(error).__str__ is BaseException.__str__:
+            return type(error).__name__, error.args
+        return type(error).__name__, (told(error).partition(": ")[2],)
+
+    def _give_up(self, reason: str) -> NoReturn:
+        run, error, text = self._run, self._error, self._failure_text()
         operation = operation_of(self.fn, self.args)
         if events.listeners:
             events.emit(RetryGivenUp(operation=operation, attempt=run.attempt, error=text, reason=reason))
@@ -160,15 +169,15 @@ class RetryCall:
         finally:
             del exhausted, error
 
-    def _tenacity_wait(self, now: float) -> float | None:
-        wait, bridge = self._strategy.wait, self._bridge
-        if wait is None or bridge is None:
+    def _tenacity_wait(self, bridge: TenacityBridge, now: float) -> float | None:
+        wait = self._strategy.wait
+        if wait is None:
             return None
         return float(wait(bridge.show(self._run, error=self._error, result=self._result, now=now)))
 
-    def _tenacity_stop(self, now: float) -> Callable[[float], bool] | None:
-        stop, bridge = self._strategy.stop, self._bridge
-        if stop is None or bridge is None:
+    def _tenacity_stop(self, bridge: TenacityBridge, now: float) -> Callable[[float], bool] | None:
+        stop = self._strategy.stop
+        if stop is None:
             return None
 
         def stops(delay: float) -> bool:

@@ -6,9 +6,8 @@ Sources: the three jitters and their names from Marc Brooker, "Exponential Backo
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,19 +16,11 @@ Jitter = Literal["full", "equal", "decorrelated"]
 
 JITTERS: tuple[Jitter, ...] = ("full", "equal", "decorrelated")
 
-EARLIER_ERRORS_KEPT = 5
+EARLIER_FAILURES_KEPT = 5
 
 
-class GoOn(NamedTuple):
-    """Make another attempt after ``delay`` seconds."""
-
-    delay: float
-
-
-class GiveUp(NamedTuple):
-    """Make no other attempt; ``reason`` is a word for events and messages."""
-
-    reason: str
+Failure = tuple[str, tuple[object, ...]]
+"""How an attempt failed: the error's class and arguments. It holds no exception, and so no traceback and no frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,52 +70,63 @@ class RetryRun:
         self.started_at = started_at
         self.attempt = 1
         self.previous_delay = 0.0
-        self._earlier: deque[str] = deque(maxlen=EARLIER_ERRORS_KEPT)
+        self._earlier: list[Failure] = []
 
     def decide(
         self,
         now: float,
-        *,
         roll: float,
         retry_after: float | None = None,
         delay: float | None = None,
         max_attempts: int | None = None,
         stop: Callable[[float], bool] | None = None,
-    ) -> GoOn | GiveUp:
-        """Say what follows the failure of the present attempt.
+    ) -> float | str:
+        """Say what follows the failure of the present attempt: the wait in seconds, or the reason why nothing does.
 
         Args:
-            now: Seconds on the monotonic clock.
+            now: Seconds on the monotonic clock; only looked at if the plan has a ``max_duration``.
             roll: A random number in [0, 1).
             retry_after: Seconds that the server asked to wait; lengthens the wait up to the plan's bound.
             delay: The wait that somebody else computed, in place of the plan's.
             max_attempts: A cap on top of the plan's.
             stop: Somebody else's limit: told the wait that would follow, says whether to end.
+
+        Returns:
+            Seconds to wait; or ``"attempts"``, ``"duration"`` or ``"stop"``, whichever limit was met.
         """
-        plan = self.plan
-        if plan.max_retries is not None and self.attempt > plan.max_retries:
-            return GiveUp("attempts")
-        if max_attempts is not None and self.attempt >= max_attempts:
-            return GiveUp("attempts")
-        wait = plan.delay(self.attempt, self.previous_delay, roll) if delay is None else delay
+        plan, attempt = self.plan, self.attempt
+        if plan.max_retries is not None and attempt > plan.max_retries:
+            return "attempts"
+        if max_attempts is not None and attempt >= max_attempts:
+            return "attempts"
+        wait = plan.delay(attempt, self.previous_delay, roll) if delay is None else delay
         if retry_after is not None:
             wait = max(wait, min(retry_after, plan.max_retry_after))
         if plan.max_duration is not None:
             left = self.started_at + plan.max_duration - now
             if left <= 0:
-                return GiveUp("duration")
+                return "duration"
             wait = min(wait, left)
         if stop is not None and stop(wait):
-            return GiveUp("stop")
-        return GoOn(wait)
+            return "stop"
+        return wait
 
-    def go_on(self, delay: float, told: str) -> None:
+    def go_on(self, delay: float, failure: Failure) -> None:
         """Book the failed attempt, and that another one follows after ``delay`` seconds."""
-        self._earlier.append(f"attempt {self.attempt}: {told}")
+        earlier = self._earlier
+        if len(earlier) == EARLIER_FAILURES_KEPT:
+            del earlier[0]
+        earlier.append(failure)
         self.previous_delay = delay
         self.attempt += 1
 
     def history(self) -> list[str]:
         """The attempts before the present one, a line each, oldest first; beyond five only a count."""
         forgotten = self.attempt - 1 - len(self._earlier)
-        return [f"{forgotten} earlier attempts failed as well", *self._earlier] if forgotten else list(self._earlier)
+        lines = [f"attempt {number}: {_told(*failure)}" for number, failure in enumerate(self._earlier, forgotten + 1)]
+        return [f"{forgotten} earlier attempts failed as well", *lines] if forgotten else lines
+
+
+def _told(kind: str, args: tuple[object, ...], longest: int = 200) -> str:
+    text = f"{kind}: {', '.join(map(str, args))}"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
