@@ -73,7 +73,7 @@ def name_of(fn: object) -> str:
 
 def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
     """Tell whether ``result`` must still be awaited to have happened."""
-    return hasattr(result, "__await__")
+    return hasattr(type(result), "__await__")  # as `await` itself looks: a proxy answers to any attribute
 
 
 # What a call returned, but has not run yet: whoever guards the call has guarded nothing.

@@ -14,22 +14,36 @@ if TYPE_CHECKING:
 
     Block = AbstractContextManager[object]
 
-_open: ContextVar[tuple[tuple[object, Block], ...]] = ContextVar("resilio_open_blocks", default=())
+
+class _Entry:
+    """One block that ``policy`` opened. Contexts are copied, entries are not: all copies see that it is over."""
+
+    __slots__ = ("block", "is_over", "policy")
+
+    def __init__(self, policy: object, block: Block) -> None:
+        self.policy = policy
+        self.block = block
+        self.is_over = False
+
+
+_open: ContextVar[tuple[_Entry, ...]] = ContextVar("resilio_open_blocks", default=())
 
 
 def push(policy: object, block: Block) -> None:
     """Remember the block that ``policy`` opened in this context."""
-    _open.set((*_open.get(), (policy, block)))
+    # Blocks that ended in a copy of this context, as those of abandoned generators do, are forgotten here.
+    _open.set((*(each for each in _open.get() if not each.is_over), _Entry(policy, block)))
 
 
 def pop(policy: object) -> Block | None:
-    """The innermost open block of ``policy`` in this context.
+    """The innermost open block of ``policy`` in this context; it counts as ended now.
 
     None if the block was opened elsewhere: by a generator, say, that the event loop now closes from a task of its own.
     """
     blocks = _open.get()
-    for index in range(len(blocks) - 1, -1, -1):
-        if blocks[index][0] is policy:
-            _open.set(blocks[:index] + blocks[index + 1 :])
-            return blocks[index][1]
+    for entry in reversed(blocks):
+        if entry.policy is policy and not entry.is_over:
+            entry.is_over = True
+            _open.set(tuple(each for each in blocks if not each.is_over))
+            return entry.block
     return None
