@@ -8,135 +8,136 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from resilio.testing._timeline import pauses
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resilio.testing._threads_at_work import ThreadsAtWork
     from resilio.testing._timeline import Timeline
-
-_SHORTEST, _LONGEST = 0.00005, 0.005  # real seconds between two looks at whether everyone rests
+    from resilio.testing._wire import Wire
 
 
 class AsyncioTime:
-    """One asyncio loop living on the line of time, from `attach` to `detach`.
+    """One asyncio loop living on the line of time, from its making until `detach`.
 
     The loop is left as it is but for three attributes of the instance: how it reads the time, how its selector waits,
     and how it sends functions to threads.
 
     Args:
-        loop: The running loop.
+        loop: The running loop; not all that is used of it is public.
+        timeline: The line.
+        threads: Is told of the functions that the loop sends to threads.
+        wire: Tells whether something is on its way to the loop's sockets.
 
     Raises:
-        RuntimeError: The loop keeps time where Python cannot reach it.
+        RuntimeError: The loop keeps time where Python cannot reach it, or lives on another virtual clock.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeline: Timeline, threads: ThreadsAtWork) -> None:
-        selector = getattr(loop, "_selector", None)
-        if not isinstance(loop, asyncio.BaseEventLoop) or selector is None or not hasattr(selector, "select"):
-            kind = f"{type(loop).__module__}.{type(loop).__qualname__}"
-            msg = (
-                f"virtual time needs an asyncio loop with a selector, and this one is {kind}, which keeps time outside "
-                "Python; run the test on asyncio's own loop or on trio"
-            )
-            raise RuntimeError(msg)
+    def __init__(self, loop: Any, timeline: Timeline, threads: ThreadsAtWork, wire: Wire) -> None:
+        _refuse_unfit(loop)
         self.thread = threading.get_ident()
         self.until: float | None = None
         self.polled: int | None = None
-        self._loop: Any = loop
-        self._selector: Any = selector
+        self._loop = loop
         self._timeline = timeline
         self._threads = threads
+        self._wire = wire
         self._blocked = False
-        self._attached = False
-
-    def attach(self) -> None:
-        """Put the loop on the line."""
-        loop, selector = self._loop, self._selector
-        self._former_time = loop.time
-        self._former_resolution = loop._clock_resolution  # noqa: SLF001
-        self._select_for_real = selector.select
-        self._run_in_executor = loop.run_in_executor
-        self._origin = self._former_time() - self._timeline.elapsed
-        # A timer is due when it is less than this away: past 2**23 seconds of uptime the default is less than what
-        # a float can tell apart, and virtual time does not creep on by itself.
-        loop._clock_resolution = max(self._former_resolution, 4 * math.ulp(self._origin))  # noqa: SLF001
-        loop.time = self._time
-        loop.run_in_executor = self._send_to_thread
-        selector.select = self._select
         self._attached = True
-        self._timeline.join(self)
+        self._selector = loop._selector  # noqa: SLF001 -- there is no public way to it
+        self._real_select: Callable[[float | None], Any] = self._selector.select
+        self._real_time: Callable[[], float] = loop.time
+        self._real_run_in_executor: Callable[..., Any] = loop.run_in_executor
+        self._origin: float = loop.time()
+        self._reached: float = self._origin
+        self._start = timeline.elapsed
+        self._selector.select = self._select
+        loop.time = self._time
+        loop.run_in_executor = self._run_in_executor
+        timeline.join(self)
 
     def detach(self) -> None:
         """Give the loop its own time back, ahead by what was jumped, so that no queued timer sees time run back."""
         if not self._attached:
             return
         self._attached = False
-        now = self._time()
-        loop = self._loop
         del self._selector.select
-        del loop.run_in_executor
-        loop._clock_resolution = self._former_resolution  # noqa: SLF001
-        loop.time = _ahead(self._former_time, now)
+        del self._loop.run_in_executor
+        lead = self._time() - self._real_time()
+        self._loop.time = self._real_time if lead <= 0 else _Ahead.of(self._real_time, lead)
         self._timeline.part(self)
 
     def nudge(self) -> None:
         if self._blocked:
-            self._loop._write_to_self()  # noqa: SLF001 -- what `call_soon_threadsafe` does after queueing
+            self._loop._write_to_self()  # noqa: SLF001 -- `call_soon_threadsafe`, without anything to call
 
     def _time(self) -> float:
-        return self._origin + self._timeline.elapsed
+        return max(self._origin + (self._timeline.elapsed - self._start), self._reached)
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
 
     def _select(self, timeout: float | None = None) -> Any:
-        ready = self._select_for_real(0)
+        """Stands in for the selector's ``select``: wait for sockets, or for virtual time."""
+        ready = self._real_select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        timeline = self._timeline
-        scheduled = self._loop._scheduled  # noqa: SLF001 -- `timeout` is cut to a day
-        self.until = math.inf if timeout is None or not scheduled else scheduled[0].when() - self._origin
-        timeline.stir()
+        due = math.inf
+        if timeout is not None:
+            # What the loop waits for; `timeout` is cut to a day.
+            due = self._loop._scheduled[0].when()  # noqa: SLF001
+        until = due - self._origin + self._start
+        self.until = until
+        self._timeline.stir()
         try:
-            return self._idle()
+            ready = self._wait(until)
         finally:
             self.until = None
+        if until <= self._timeline.elapsed and due >= self._time() + self._loop._clock_resolution:  # noqa: SLF001
+            # Sums of floats may fall short of the timer (far from the origin, or after months of uptime), and the
+            # loop would then wait for it for ever.
+            self._reached = math.nextafter(due, math.inf)
+        return ready
 
-    def _idle(self) -> Any:
+    def _wait(self, until: float) -> Any:
         timeline = self._timeline
-        pause = _SHORTEST
-        while self._attached:
+        waits = pauses()
+        while self._attached and until > timeline.elapsed:
             seen = timeline.calm()
-            ready = self._select_for_real(0)
+            if seen is not None and self._wire.is_busy(self._selector.get_map()):
+                seen = None
+            ready = self._real_select(0)
             if ready:
                 return ready
             self.polled = seen
             if seen is not None and timeline.jump(seen):
-                pause = _SHORTEST
-            if self.until is None or self.until <= timeline.elapsed:
-                return []
-            ready = self._block(pause)
+                continue
+            ready = self._block(until, next(waits))
             if ready:
                 return ready
-            pause = min(2 * pause, _LONGEST)
         return []
 
-    def _block(self, pause: float) -> Any:
+    def _block(self, until: float, pause: float) -> Any:
         self._blocked = True
         try:
-            forever = self.until == math.inf and self._timeline.nobody_else(self)
-            return self._select_for_real(None if forever else pause)
+            return self._real_select(None if until == math.inf and self._timeline.nobody_but(self) else pause)
         finally:
             self._blocked = False
 
-    def _send_to_thread(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    # -- threads -------------------------------------------------------------------------------------------------------
+
+    def _run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Stands in for the loop's own, which ``asyncio.to_thread`` and name look-ups use as well."""
         job = self._threads.send()
 
         def work(*args: Any) -> Any:
             with self._threads.working(job):
                 return func(*args)
 
-        # Other executors may have to pickle what they run.
+        # An executor of another kind may have to pickle what it runs.
         in_thread = executor is None or isinstance(executor, ThreadPoolExecutor)
         try:
-            future = self._run_in_executor(executor, work if in_thread else func, *args)
+            future = self._real_run_in_executor(executor, work if in_thread else func, *args)
         except BaseException:
             self._threads.done(job)
             raise
@@ -144,24 +145,33 @@ class AsyncioTime:
         return future
 
 
-def _ahead(clock: Callable[[], float], now: float) -> Callable[[], float]:
-    """``clock``, put forward so that it reads ``now`` at least."""
-    lead = now - clock()
-    if lead <= 0:
-        return clock
-    if isinstance(clock, _Ahead):
-        return _Ahead(clock.clock, clock.lead + lead)
-    return _Ahead(clock, lead)
+def _refuse_unfit(loop: object) -> None:
+    selector = getattr(loop, "_selector", None)
+    if not isinstance(loop, asyncio.SelectorEventLoop) or selector is None:
+        msg = (
+            f"virtual time needs asyncio's own selector loop, or trio; this loop is a {type(loop).__module__}."
+            f"{type(loop).__qualname__}, which keeps time out of Python's reach. Run the test on another loop, or "
+            "without the virtual clock"
+        )
+        raise RuntimeError(msg)
+    if "select" in vars(selector):
+        msg = "this event loop lives on another virtual clock already; use that one"
+        raise RuntimeError(msg)
 
 
 class _Ahead:
-    """A clock put forward."""
+    """A loop's clock, put forward."""
 
     __slots__ = ("clock", "lead")
 
     def __init__(self, clock: Callable[[], float], lead: float) -> None:
         self.clock = clock
         self.lead = lead
+
+    @classmethod
+    def of(cls, clock: Callable[[], float], lead: float) -> _Ahead:
+        """``clock``, ahead by ``lead`` seconds more than it may be already."""
+        return cls(clock.clock, clock.lead + lead) if isinstance(clock, _Ahead) else cls(clock, lead)
 
     def __call__(self) -> float:
         return self.clock() + self.lead

@@ -7,74 +7,95 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from resilio.testing._timeline import pauses
+
 if TYPE_CHECKING:
     from resilio.testing._threads_at_work import ThreadsAtWork
     from resilio.testing._timeline import Timeline
-
-_SHORTEST, _LONGEST = 0.00005, 0.002  # real seconds between two looks at whether everyone rests
 
 
 class _Sleeper:
     """A thread asleep, on time alone or on an event as well."""
 
-    __slots__ = ("_event", "until")
+    __slots__ = ("_bell", "_event", "until")
 
-    def __init__(self, until: float, event: threading.Event | None) -> None:
+    def __init__(self, until: float, event: threading.Event | None, lock: threading.RLock) -> None:
         self.until = until
         self._event = event
+        self._bell = threading.Condition(lock)
 
     def is_due(self, now: float) -> bool:
         return self.until <= now or (self._event is not None and self._event.is_set())
 
+    def wake(self) -> None:
+        self._bell.notify()
+
+    def doze(self, pause: float | None) -> None:
+        """Wait until woken, at most ``pause`` real seconds. Called with the line's lock held once."""
+        self._bell.wait(pause)
+
 
 class ThreadTime:
-    """How threads sleep under a virtual clock."""
+    """How threads sleep under a virtual clock.
+
+    One of the sleeping threads, the *watcher*, looks again and again whether everyone rests, and makes the jump. The
+    others wait to be woken.
+    """
 
     def __init__(self, timeline: Timeline, threads: ThreadsAtWork) -> None:
         self._timeline = timeline
         self._threads = threads
+        self._watcher: _Sleeper | None = None
         self._over = False
 
     def close(self) -> None:
-        """The clock is no longer in force: whoever still sleeps sleeps the rest for real."""
-        with self._timeline.moved:
+        """End virtual time: whoever is asleep sleeps the rest for real."""
+        with self._timeline.lock:
             self._over = True
-            self._timeline.stir()
+            self._timeline.wake_all()
 
-    def sleep(self, seconds: float, event: threading.Event | None = None) -> None:
-        """Block this thread for ``seconds`` (infinite is allowed), or until ``event`` is set."""
-        self._threads.add_member()
+    def sleep(self, seconds: float) -> None:
+        """Block this thread for ``seconds``."""
+        rest = self._sleep(seconds, None)
+        if rest > 0:
+            time.sleep(rest)
+
+    def wait(self, event: threading.Event, timeout: float) -> None:
+        """Block this thread until ``event`` is set, at most ``timeout`` seconds (infinity is allowed)."""
+        rest = self._sleep(timeout, event)
+        if rest > 0:
+            event.wait(None if rest == math.inf else rest)
+
+    def _sleep(self, seconds: float, event: threading.Event | None) -> float:
+        """Sleep on the line; return what is left to sleep for real because virtual time ended."""
         timeline = self._timeline
-        sleeper = _Sleeper(timeline.elapsed + seconds, event)
         me = threading.get_ident()
-        if sleeper.is_due(timeline.elapsed):
-            return
-        timeline.lie_down(me, sleeper)
-        try:
-            self._sleep(sleeper, event)
-        finally:
-            timeline.get_up(me)
-        rest = sleeper.until - timeline.elapsed
-        if self._over and rest > 0 and not (event is not None and event.is_set()):
-            if event is None:
-                time.sleep(rest)
-            else:
-                event.wait(None if rest == math.inf else rest)
+        with timeline.lock:
+            if self._over:
+                return seconds
+            self._threads.add_member()
+            sleeper = _Sleeper(timeline.elapsed + seconds, event, timeline.lock)
+            timeline.lie_down(me, sleeper)
+            try:
+                self._sleep_until_due(sleeper, event)
+            finally:
+                timeline.get_up(me)
+                if self._watcher is sleeper:
+                    self._watcher = None
+                    timeline.wake_all()  # the first to look becomes the watcher
+            return 0.0 if sleeper.is_due(timeline.elapsed) else sleeper.until - timeline.elapsed
 
-    def _sleep(self, sleeper: _Sleeper, event: threading.Event | None) -> None:
+    def _sleep_until_due(self, sleeper: _Sleeper, event: threading.Event | None) -> None:
         timeline = self._timeline
-        pause = _SHORTEST
-        while True:
-            with timeline.moved:
-                if self._over or sleeper.is_due(timeline.elapsed):
-                    return
-                if not timeline.has_loops:
-                    seen = timeline.calm()
-                    if seen is not None and timeline.jump(seen):
-                        pause = _SHORTEST
-                        continue
-                if event is None:
-                    timeline.moved.wait(pause)
-            if event is not None:
-                event.wait(pause)
-            pause = min(2 * pause, _LONGEST)
+        waits = pauses()
+        looking = True  # the last one to fall asleep need not wait for the watcher
+        while not (self._over or sleeper.is_due(timeline.elapsed)):
+            self._watcher = self._watcher or sleeper
+            watching = self._watcher is sleeper
+            if (watching or looking) and not timeline.watched_by_loop():
+                seen = timeline.calm()
+                if seen is not None and timeline.jump(seen):
+                    continue
+            looking = False
+            # A thread that waits for an event must look for itself: its setter knows nothing of the line.
+            sleeper.doze(None if event is None and not watching else next(waits))

@@ -4,6 +4,8 @@ Time stands still while anybody has something to do. When nobody has, it moves i
 somebody waits for. "Nobody" is hard to see from outside: a loop may have bytes on the way to it, sent by a thread that
 has fallen asleep since. So the rule is *look, poll, look again*: a loop asks whether all others rest (`Timeline.calm`),
 polls its sockets, and only then asks for the jump (`Timeline.jump`), which is refused if anything stirred in between.
+
+Instants are seconds since the clock came into force.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
 
 class Loop(Protocol):
@@ -30,16 +33,23 @@ class Loop(Protocol):
     polled: int | None
 
     def nudge(self) -> None:
-        """Make the loop look at the time again, if it blocks on its sockets. Called from any thread."""
+        """Make the loop look again, if it waits for its sockets. Called from any thread."""
 
 
 class Sleeper(Protocol):
-    """A thread asleep on the line."""
+    """A thread asleep on the line.
+
+    Attributes:
+        until: The instant at which it wakes; infinite when only an event can wake it.
+    """
 
     until: float
 
     def is_due(self, now: float) -> bool:
         """Tell whether it is about to wake: its time has come, or what it waits for has happened."""
+
+    def wake(self) -> None:
+        """Make it look again. Called with the line's lock held."""
 
 
 class Timeline:
@@ -48,12 +58,17 @@ class Timeline:
     Args:
         others_rest: Tells whether no thread has anything to do; those given (asleep, or running an idle loop) are left
             out of the question.
+
+    Attributes:
+        elapsed: The present instant.
+        jumps: The length of each jump made so far.
+        lock: Held while the line is looked at or changed.
     """
 
-    def __init__(self, others_rest: Callable[[Set[int]], bool]) -> None:
+    def __init__(self, others_rest: Callable[[AbstractSet[int]], bool]) -> None:
         self.elapsed = 0.0
         self.jumps: list[float] = []
-        self.moved = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
         self._others_rest = others_rest
         self._holds = 0
         self._round = 0
@@ -64,57 +79,53 @@ class Timeline:
 
     def join(self, loop: Loop) -> None:
         """Take ``loop`` in."""
-        with self.moved:
+        with self.lock:
             self._loops.append(loop)
-            self.stir()
+            self._nudge_loops()
 
     def part(self, loop: Loop) -> None:
         """Let ``loop`` go."""
-        with self.moved:
+        with self.lock:
             self._loops.remove(loop)
             self.stir()
 
     def lie_down(self, thread: int, sleeper: Sleeper) -> None:
         """Count ``thread`` as asleep."""
-        with self.moved:
+        with self.lock:
             self._asleep[thread] = sleeper
-            self.stir()
+            self._nudge_loops()
 
     def get_up(self, thread: int) -> None:
         """Count ``thread`` as awake again."""
-        with self.moved:
+        with self.lock:
             del self._asleep[thread]
             self.stir()
 
     def hold(self, change: int) -> None:
         """Take (+1) or give back (-1) one hold; no jump happens while one is out."""
-        with self.moved:
+        with self.lock:
             self._holds += change
             self.stir()
 
-    @property
-    def has_loops(self) -> bool:
-        """Whether an event loop lives on the line; then loops alone move it, as they see sockets too."""
-        return bool(self._loops)
+    def watched_by_loop(self) -> bool:
+        """Tell whether an idle loop watches the line. Then loops alone move it: they see their sockets too."""
+        return any(loop.until is not None for loop in self._loops)
 
-    def nobody_else(self, loop: Loop) -> bool:
+    def nobody_but(self, loop: Loop) -> bool:
         """Tell whether nobody but ``loop`` waits for time to pass."""
-        with self.moved:
+        with self.lock:
             return not self._asleep and self._loops == [loop]
 
     # -- moving --------------------------------------------------------------------------------------------------------
 
     def stir(self) -> None:
         """Say that something happened: what was seen so far no longer proves that everyone rests."""
-        with self.moved:
+        with self.lock:
             self._round += 1
-            self.moved.notify_all()
-            for loop in self._loops:
-                loop.nudge()
 
     def calm(self) -> int | None:
         """The present round if everyone rests as far as one can see, else None."""
-        with self.moved:
+        with self.lock:
             if self._anyone_busy():
                 self._round += 1
                 return None
@@ -122,12 +133,13 @@ class Timeline:
 
     def jump(self, seen: int) -> bool:
         """Move to the earliest awaited instant, if nothing stirred since round ``seen``; tell whether time moved."""
-        with self.moved:
-            idle = [loop for loop in self._loops if loop.until is not None]
-            if self._round != seen or any(loop.polled != seen for loop in idle) or self._anyone_busy():
+        with self.lock:
+            idle = {loop: loop.until for loop in self._loops if loop.until is not None}
+            if self._round != seen or any(loop.polled != seen for loop in idle):
                 return False
-            waiting = [loop.until for loop in idle if loop.until is not None]
-            target = min([*waiting, *(sleeper.until for sleeper in self._asleep.values())], default=math.inf)
+            if idle and self._anyone_busy():  # without a loop, nobody let go of the lock to poll sockets
+                return False
+            target = min([*idle.values(), *(sleeper.until for sleeper in self._asleep.values())], default=math.inf)
             if target == math.inf:
                 return False
             self._move(target)
@@ -135,14 +147,30 @@ class Timeline:
 
     def advance(self, seconds: float) -> None:
         """Move by ``seconds`` here and now, whoever works."""
-        with self.moved:
+        with self.lock:
             self._move(self.elapsed + seconds)
+            self._nudge_loops()
+
+    def wake_all(self) -> None:
+        """Make every sleeping thread look again."""
+        with self.lock:
+            for sleeper in self._asleep.values():
+                sleeper.wake()
 
     def _move(self, target: float) -> None:
-        if target > self.elapsed:
-            self.jumps.append(round(target - self.elapsed, 9))
-            self.elapsed = target
+        length = round(target - self.elapsed, 9)
+        if length > 0:  # else two sums of floats that mean the same instant
+            self.jumps.append(length)
+        self.elapsed = max(self.elapsed, target)
         self.stir()
+        for sleeper in self._asleep.values():
+            if sleeper.until <= target:
+                sleeper.wake()
+
+    def _nudge_loops(self) -> None:
+        self.stir()
+        for loop in self._loops:
+            loop.nudge()
 
     def _anyone_busy(self) -> bool:
         now = self.elapsed
@@ -154,3 +182,11 @@ class Timeline:
                 self._asleep.keys() | {loop.thread for loop in self._loops if loop.until is not None}
             )
         )
+
+
+def pauses() -> Iterator[float]:
+    """Real seconds to wait between two looks at whether everyone rests: short at first, then longer."""
+    pause = 0.00005
+    while True:
+        yield pause
+        pause = min(2 * pause, 0.002)

@@ -2,126 +2,146 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio._core._run import GLOBAL_RUN_CONTEXT  # the running loop; trio has no public way to change its clock
+from trio._core._run import GLOBAL_RUN_CONTEXT  # trio has no public way to change the clock of a running loop
+
+from resilio.testing._timeline import pauses
 
 if TYPE_CHECKING:
     from resilio.testing._timeline import Timeline
-
-_SHORTEST, _LONGEST = 0.00005, 0.005  # real seconds between two looks at whether everyone rests
+    from resilio.testing._wire import Wire
 
 
 class TrioTime(trio.abc.Clock, trio.abc.Instrument):
-    """One trio loop living on the line of time, from `attach` to `detach`.
+    """One trio loop living on the line of time, from its making until `detach`.
 
     It is the loop's clock, and an instrument, to know whether a task ran between two looks.
+
+    Args:
+        timeline: The line.
+        wire: Tells whether something is on its way to the loop's sockets.
+
+    Raises:
+        RuntimeError: The loop lives on another virtual clock already.
     """
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, wire: Wire) -> None:
+        runner: Any = GLOBAL_RUN_CONTEXT.runner
+        if isinstance(runner.clock, TrioTime):
+            msg = "this event loop lives on another virtual clock already; use that one"
+            raise RuntimeError(msg)  # noqa: TRY004 -- the caller's order of things is wrong, not a type
         self.thread = threading.get_ident()
         self.until: float | None = None
         self.polled: int | None = None
         self._timeline = timeline
-        self._runner: Any = GLOBAL_RUN_CONTEXT.runner
+        self._wire = wire
+        self._runner = runner
         self._token = trio.lowlevel.current_trio_token()
         self._seen: int | None = None
-        self._pause = _SHORTEST
-        self._nudged = False
-        self._attached = False
-
-    def attach(self) -> None:
-        """Put the loop on the line."""
-        runner = self._runner
-        self._former = runner.clock
-        self._former_threshold = runner.clock_autojump_threshold
-        self._origin = self._former.current_time() - self._timeline.elapsed
-        runner.clock = self
-        runner.clock_autojump_threshold = math.inf  # of a `MockClock`, if one was there
-        trio.lowlevel.add_instrument(self)
+        self._waits = pauses()
+        self._blocked = False
         self._attached = True
-        self._timeline.join(self)
+        self._real_clock: trio.abc.Clock = runner.clock
+        self._real_threshold: float = runner.clock_autojump_threshold
+        self._origin: float = self._real_clock.current_time()
+        self._reached: float = self._origin
+        self._start = timeline.elapsed
+        runner.clock = self
+        runner.clock_autojump_threshold = math.inf  # of a `MockClock`, if that is what was there
+        trio.lowlevel.add_instrument(self)
+        timeline.join(self)
 
     def detach(self) -> None:
         """Give the loop its own clock back, ahead by what was jumped, so that no queued deadline sees time run back."""
-        if not self._attached:
+        if getattr(GLOBAL_RUN_CONTEXT, "runner", None) is self._runner:
+            self._restore()
             return
-        if self.thread != threading.get_ident():
-            self._hand_to_loop()
+        # Another thread's loop, or one that has ended.
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._restore)
             return
-        self._attached = False
-        now = self.current_time()
-        trio.lowlevel.remove_instrument(self)
-        self._runner.clock = _ahead(self._former, now)
-        self._runner.clock_autojump_threshold = self._former_threshold
-        self._timeline.part(self)
-
-    def _hand_to_loop(self) -> None:
-        try:
-            self._token.run_sync_soon(self.detach)
-        except trio.RunFinishedError:
-            self._attached = False
-            self._timeline.part(self)
+        self._leave()
 
     def nudge(self) -> None:
-        if self.until is not None and threading.get_ident() != self.thread and not self._nudged:
-            self._nudged = True
-            try:
-                self._token.run_sync_soon(self._look_again)
-            except trio.RunFinishedError:
-                return
+        if self._blocked:
+            self._blocked = False
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(bool)
 
-    def _look_again(self) -> None:
-        self._nudged = False
+    def _leave(self) -> bool:
+        was_attached, self._attached = self._attached, False
+        if was_attached:
+            self._timeline.part(self)
+        return was_attached
 
-    # -- what trio asks of a clock and an instrument -------------------------------------------------------------------
+    def _restore(self) -> None:
+        if self._leave():
+            trio.lowlevel.remove_instrument(self)
+            lead = self.current_time() - self._real_clock.current_time()
+            self._runner.clock = self._real_clock if lead <= 0 else _Ahead.of(self._real_clock, lead)
+            self._runner.clock_autojump_threshold = self._real_threshold
+
+    # -- what trio asks of an instrument and a clock -------------------------------------------------------------------
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 -- trio's signature
+        if self.until is not None:
+            self.until = self._seen = None
+            self._waits = pauses()
 
     def start_clock(self) -> None:
         """Nothing to start: the loop runs already."""
 
     def current_time(self) -> float:
-        return self._origin + self._timeline.elapsed
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 -- trio's signature
-        if self.until is not None:
-            self._seen = self.until = None
-            self._pause = _SHORTEST
+        return max(self._origin + (self._timeline.elapsed - self._start), self._reached)
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """How long trio shall wait for sockets. It asks when no task can run, and after waiting asks again."""
+        """Tell trio how long to wait for sockets. It asks when no task can run, and again when the wait is over."""
         timeline = self._timeline
-        until = deadline - self._origin
+        self._blocked = False
+        until = deadline - self._origin + self._start
         if until <= timeline.elapsed:
+            self._reached = max(self._reached, deadline)  # a sum of floats may fall short of it
             return 0
         if self._runner.waiting_for_idle:
-            return math.inf  # `wait_all_tasks_blocked` comes before any deadline, and cuts this to its cushion
+            return math.inf  # `wait_all_tasks_blocked` comes before any deadline; trio waits for its cushion instead
         if until != self.until:
-            self.until = until
-            self._seen = None
+            self.until, self._seen = until, None
             timeline.stir()
         if self._seen is not None:
             self.polled = self._seen
             if timeline.jump(self._seen):
                 self._seen = None
                 return 0
-        looked_before, self._seen = self._seen, timeline.calm()
-        if self._seen is not None and self._seen != looked_before:
+        polled, self._seen = self._seen, self._look()
+        if self._seen is not None and self._seen != polled:
             return 0
-        if until == math.inf and timeline.nobody_else(self):
-            return math.inf
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST)
-        return pause
+        self._blocked = True
+        return math.inf if until == math.inf and timeline.nobody_but(self) else next(self._waits)
+
+    def _look(self) -> int | None:
+        seen = self._timeline.calm()
+        if seen is None:
+            return None
+        waiting = getattr(self._runner.io_manager, "_registered", ())
+        return None if self._wire.is_busy(fd for fd in waiting if isinstance(fd, int)) else seen
 
 
 class _Ahead(trio.abc.Clock):
-    """A clock put forward."""
+    """A loop's clock, put forward."""
 
     def __init__(self, clock: trio.abc.Clock, lead: float) -> None:
         self.clock = clock
         self.lead = lead
+
+    @classmethod
+    def of(cls, clock: trio.abc.Clock, lead: float) -> _Ahead:
+        """``clock``, ahead by ``lead`` seconds more than it may be already."""
+        return cls(clock.clock, clock.lead + lead) if isinstance(clock, _Ahead) else cls(clock, lead)
 
     def start_clock(self) -> None:
         """Started long ago."""
@@ -131,13 +151,3 @@ class _Ahead(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         return self.clock.deadline_to_sleep_time(deadline - self.lead)
-
-
-def _ahead(clock: trio.abc.Clock, now: float) -> trio.abc.Clock:
-    """``clock``, put forward so that it reads ``now`` at least."""
-    lead = now - clock.current_time()
-    if lead <= 0:
-        return clock
-    if isinstance(clock, _Ahead):
-        return _Ahead(clock.clock, clock.lead + lead)
-    return _Ahead(clock, lead)

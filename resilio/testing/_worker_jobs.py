@@ -23,7 +23,11 @@ def anyio_jobs(threads: ThreadsAtWork) -> Iterator[None]:
     former = backend.__dict__["run_sync_in_worker_thread"]
 
     async def run_sync_in_worker_thread(
-        cls: Any, func: Callable[..., Any], args: tuple[Any, ...], abandon_on_cancel: bool = False, limiter: Any = None
+        cls: Any,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        abandon_on_cancel: bool = False,  # noqa: FBT001, FBT002 -- anyio's signature
+        limiter: Any = None,
     ) -> Any:
         seen = _SeenLimiter(limiter or cls.current_default_thread_limiter(), threads)
 
@@ -53,7 +57,7 @@ class _SeenLimiter:
         await self._limiter.__aenter__()
         self.job = self._threads.send()
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._threads.done(self.job)
         await self._limiter.__aexit__(*error)
 

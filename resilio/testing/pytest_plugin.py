@@ -39,7 +39,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
     @functools.wraps(test)
     async def on_the_clock(*args: Any, **kwargs: Any) -> Any:
-        with clock.attached():
+        with clock.loop():
             return await test(*args, **kwargs)
 
     setattr(holder, name, on_the_clock)

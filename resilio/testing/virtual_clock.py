@@ -18,88 +18,164 @@ from resilio.testing._asyncio_time import AsyncioTime
 from resilio.testing._thread_time import ThreadTime
 from resilio.testing._threads_at_work import ThreadsAtWork
 from resilio.testing._timeline import Timeline
+from resilio.testing._wire import Wire
 from resilio.testing._worker_jobs import anyio_jobs, trio_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from resilio._core.durations import Duration
     from resilio.testing._trio_time import TrioTime
 
 
 class VirtualClock:
-    """Time that moves by itself when nothing is left to do, and then in one jump to the next instant anyone awaits."""
+    """Time that moves by itself, in one jump to the next instant anyone waits for, when nobody has anything to do.
 
-    def __init__(self, *, io_grace: durations.Duration = 0.25) -> None:
+    While it is in force, ``with VirtualClock() as clock:`` or through the fixture ``virtual_clock``:
+
+    * the running event loop lives on it: ``asyncio.sleep``, ``anyio.sleep``, ``trio.sleep``, ``call_later``, timeouts,
+      deadlines and cancel scopes, whoever set them;
+    * so do all of this package's timers and timestamps, on every loop and thread of the process, async or blocking;
+    * nothing else does: ``time.time``, ``time.monotonic`` and ``time.sleep`` stay what they are.
+
+    Time stands still while
+
+    * a task can run, or a thread works for a loop (``anyio.to_thread``, ``asyncio.to_thread``, ``trio.to_thread``,
+      ``run_in_executor``), and until the result is back;
+    * bytes are on their way to a TCP socket that a loop waits on; when the other end is in another process, for
+      ``io_grace`` real seconds after something was sent to it (Linux; elsewhere use `hold`);
+    * another thread that takes part works. The thread that entered the clock takes part, every thread from its first
+      sleep on the clock, every thread inside `thread`, and threads started meanwhile until they have stood in one
+      place for ``io_grace`` real seconds, as a server does. A thread that waits for another one (a lock, a join, a
+      queue, a future, an event, without a timeout) does not hold time back.
+
+    Loops in other threads come to live on the clock with their first ``await`` of a timer of this package, or by
+    entering the clock there. On leaving, loops get their own time back, put forward by what was jumped, and threads
+    still asleep sleep the rest for real: nobody sees time run back.
+
+    Args:
+        io_grace: Real seconds (or a ``timedelta``) that an answer from outside the process may take before time moves
+            on without it.
+
+    Raises:
+        TypeError: ``io_grace`` is neither a number nor a ``timedelta``.
+        ValueError: It is negative or NaN.
+
+    Safe from any thread and any event loop. In the same thread, blocks do not nest.
+
+        >>> from resilio._core import clock
+        >>> with VirtualClock() as virtual:
+        ...     clock.sleep_blocking(3600)
+        ...     virtual.elapsed
+        3600.0
+    """
+
+    def __init__(self, *, io_grace: Duration = 0.25) -> None:
         self._io_grace = durations.seconds("io_grace", io_grace)
-        self._begin()
+        self._lock = threading.Lock()
+        self._in_force: ExitStack | None = None
+        self._start()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._threads = ThreadsAtWork(self._io_grace)
         self._timeline = Timeline(self._threads.at_rest)
         self._thread_time = ThreadTime(self._timeline, self._threads)
+        self._loops: dict[object, AsyncioTime | TrioTime] = {}
+        self._seen_jobs: set[object] = set()
         self._origin = time.monotonic()
         self._born = datetime.now(UTC)
-        self._loops: dict[object, AsyncioTime | TrioTime] = {}
-        self._stack = ExitStack()
-        self._entered = 0
+        self._mark = (0.0, 0)
 
-    # -- in force ------------------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        state = "in force" if self._in_force is not None else "not in force"
+        return f"<VirtualClock {state}, {self.elapsed} s elapsed in {len(self.jumps)} jumps>"
+
+    # -- coming into force ---------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(clock.installed(self))
-        self._entered += 1
+        """Bring the clock into force, for the running event loop too if there is one.
+
+        Raises:
+            RuntimeError: It is in force already; or the running loop is one that it cannot take over.
+        """
+        if self._in_force is not None:
+            msg = "this virtual clock is in force already"
+            raise RuntimeError(msg)
+        self._start()
+        with ExitStack() as stack:
+            stack.callback(self._release)
+            stack.enter_context(clock.installed(self))
+            self._in_force = stack
+            loop = _running_loop()
+            if loop is not None:
+                self._take_in(loop)
+            self._in_force = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread_time.close()
-        for loop in list(self._loops.values()):
-            loop.detach()
-        self._loops.clear()
-        self._stack.close()
+        if self._in_force is not None:
+            self._in_force.close()
 
     async def __aenter__(self) -> Self:
-        self.__enter__()
-        self._attach()
-        return self
+        return self.__enter__()
 
     async def __aexit__(self, *_: object) -> None:
         self.__exit__()
 
+    def _release(self) -> None:
+        self._thread_time.close()
+        with self._lock:
+            self._in_force = None
+            loops = list(self._loops.values())
+            self._loops.clear()
+        for loop in loops:
+            loop.detach()
+
     @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Put the running loop on this clock while the block runs."""
-        key = self._attach()
+    def loop(self) -> Iterator[None]:
+        """Let the running event loop live on this clock while the block runs, if it does not already.
+
+        Raises:
+            RuntimeError: No event loop runs on this thread, or it is one that cannot be taken over.
+        """
+        loop = _running_loop()
+        if loop is None:
+            msg = "no event loop runs on this thread"
+            raise RuntimeError(msg)
+        if not self._take_in(loop):
+            yield
+            return
         try:
             yield
         finally:
-            self._loops.pop(key).detach()
+            with self._lock:
+                here = self._loops.pop(loop, None)
+            if here is not None:
+                here.detach()
 
-    def _attach(self) -> object:
-        loop = asyncio._get_running_loop()  # noqa: SLF001 -- the documented form raises instead of answering
-        if loop is not None:
-            if loop not in self._loops:
-                here = AsyncioTime(loop, self._timeline, self._threads)
-                if not any(isinstance(each, AsyncioTime) for each in self._loops.values()):
-                    self._stack.enter_context(anyio_jobs(self._threads))
-                here.attach()
-                self._loops[loop] = here
-            return loop
-        trio = sys.modules.get("trio")
-        if trio is None or not trio.lowlevel.in_trio_run():
-            msg = "no event loop runs on this thread: use `with`, not `async with`"
-            raise RuntimeError(msg)
-        token: object = trio.lowlevel.current_trio_token()
-        if token not in self._loops:
-            from resilio.testing._trio_time import TrioTime  # noqa: PLC0415 -- only where trio is
+    def _take_in(self, loop: object) -> bool:
+        """Let the running loop live on this clock; tell whether it is new here."""
+        with self._lock:
+            if loop in self._loops:
+                return False
+            if self._in_force is None:
+                msg = "this virtual clock is not in force; enter it first: `with clock:`"
+                raise RuntimeError(msg)
+            wire = Wire(self._io_grace)
+            if isinstance(loop, asyncio.AbstractEventLoop):
+                self._loops[loop] = AsyncioTime(loop, self._timeline, self._threads, wire)
+                jobs = anyio_jobs
+            else:
+                from resilio.testing._trio_time import TrioTime  # noqa: PLC0415 -- only where trio is
 
-            if not any(isinstance(each, TrioTime) for each in self._loops.values()):
-                self._stack.enter_context(trio_jobs(self._threads))
-            there = TrioTime(self._timeline)
-            there.attach()
-            self._loops[token] = there
-        return token
+                self._loops[loop] = TrioTime(self._timeline, wire)
+                jobs = trio_jobs
+            if jobs not in self._seen_jobs:
+                self._seen_jobs.add(jobs)
+                self._in_force.enter_context(jobs(self._threads))
+            return True
 
-    # -- what a clock offers -------------------------------------------------------------------------------------------
+    # -- what every clock offers ---------------------------------------------------------------------------------------
 
     def monotonic(self) -> float:
         return self._origin + self._timeline.elapsed
@@ -108,7 +184,9 @@ class VirtualClock:
         return self._born + timedelta(seconds=self._timeline.elapsed)
 
     async def sleep(self, seconds: float) -> None:
-        self._attach()
+        loop = _running_loop()
+        if loop not in self._loops and loop is not None:
+            self._take_in(loop)
         await anyio.sleep(seconds)
 
     def sleep_blocking(self, seconds: float) -> None:
@@ -116,36 +194,71 @@ class VirtualClock:
 
     def wait_blocking(self, event: threading.Event, timeout: float | None) -> bool:
         if not event.is_set():
-            self._thread_time.sleep(math.inf if timeout is None else max(timeout, 0.0), event)
+            self._thread_time.wait(event, math.inf if timeout is None else max(timeout, 0.0))
         return event.is_set()
 
-    # -- for the test --------------------------------------------------------------------------------------------------
+    # -- what a test asks of it ----------------------------------------------------------------------------------------
 
     @property
     def elapsed(self) -> float:
-        """Virtual seconds since the clock came into force."""
-        return round(self._timeline.elapsed, 9)
+        """Virtual seconds since the clock came into force, or since `restart`, to the microsecond."""
+        return round(self._timeline.elapsed - self._mark[0], 6)
 
     @property
     def jumps(self) -> tuple[float, ...]:
-        """The jumps made so far, in seconds each."""
-        return tuple(self._timeline.jumps)
+        """The length of each jump since the clock came into force, or since `restart`, in seconds."""
+        return tuple(self._timeline.jumps[self._mark[1] :])
 
-    def advance(self, seconds: durations.Duration) -> None:
-        """Move time forward by ``seconds`` here and now."""
+    def restart(self) -> None:
+        """Count `elapsed` and `jumps` from here. Time itself goes on. Happens before each example of Hypothesis."""
+        self._mark = (self._timeline.elapsed, len(self._timeline.jumps))
+
+    def advance(self, seconds: Duration) -> None:
+        """Move time forward here and now, whoever works, and although it may be held.
+
+        Whatever falls due meanwhile runs when this code next lets it, in the order of its deadlines, and finds that
+        all of the time has passed. To stop at each instant on the way, sleep instead.
+
+        Args:
+            seconds: How far, in seconds or as a ``timedelta``.
+
+        Raises:
+            TypeError: ``seconds`` is neither a number nor a ``timedelta``.
+            ValueError: It is negative, infinite or NaN.
+        """
         self._timeline.advance(durations.seconds("seconds", seconds))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Let no jump happen while the block runs."""
-        self._timeline.hold(+1)
+        """Let time stand still while the block runs, but for `advance`. Holds may overlap.
+
+        For real work that the clock cannot see, such as a child process. Nothing ends a sleep inside the block but
+        `advance` from elsewhere.
+        """
+        timeline = self._timeline
+        timeline.hold(+1)
         try:
             yield
         finally:
-            self._timeline.hold(-1)
+            timeline.hold(-1)
 
     @contextmanager
     def thread(self) -> Iterator[None]:
-        """Count this thread as taking part while the block runs, whether it has slept yet or not."""
+        """Let this thread take part while the block runs, whether it has slept on the clock yet or not.
+
+        Only threads that ran before the clock came into force need it: time stands still while they work in the block.
+        """
         with self._threads.membership():
             yield
+
+
+def _running_loop() -> object | None:
+    """What stands for the event loop that runs on this thread; None if there is none."""
+    loop = asyncio._get_running_loop()  # noqa: SLF001 -- the documented form raises instead of answering
+    if loop is not None:
+        return loop
+    trio = sys.modules.get("trio")
+    if trio is None or not trio.lowlevel.in_trio_run():
+        return None
+    token: object = trio.lowlevel.current_trio_token()
+    return token
