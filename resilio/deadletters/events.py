@@ -1,0 +1,192 @@
+"""What the dead letter queue tells: one frozen value per thing that happened.
+
+Listen with ``resilio.subscribe(listener, LetterKept, ...)``. Events hold no messages and no exception objects, only
+ids, class names and texts, so that keeping them keeps nothing else alive and logging them gives no user's data away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resilio._core.events import Event
+
+__all__ = (
+    "CompactionFailed",
+    "DamagedLineSetAside",
+    "DeadLetterEvent",
+    "JournalCompacted",
+    "JournalVanished",
+    "LetterDeleted",
+    "LetterKept",
+    "LetterReplayed",
+    "LettersImported",
+    "LettersPurged",
+    "RemoteQueueUnavailable",
+    "ReplayFailed",
+    "TornTailRepaired",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterEvent(Event):
+    """Anything a dead letter queue tells.
+
+    Attributes:
+        location: The file or queue.
+    """
+
+    location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterKept(DeadLetterEvent):
+    """A letter is safe.
+
+    Attributes:
+        message_id: The letter's id.
+        error_type: The class of the error that made it a dead letter, empty if nobody said.
+    """
+
+    message_id: str
+    error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterReplayed(DeadLetterEvent):
+    """The reprocessor succeeded and the letter is gone.
+
+    Attributes:
+        message_id: The letter's id.
+        attempts: How many replays had failed before.
+    """
+
+    message_id: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayFailed(DeadLetterEvent):
+    """The reprocessor raised; the letter stays.
+
+    Attributes:
+        message_id: The letter's id.
+        attempts: How many replays have failed, with this one.
+        error: What the reprocessor raised, as text.
+        parked: Whether the letter has used up its attempts and waits for a person.
+        booked: Whether the attempt could be written down.
+    """
+
+    message_id: str
+    attempts: int
+    error: str
+    parked: bool
+    booked: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterDeleted(DeadLetterEvent):
+    """A letter was deleted without being replayed.
+
+    Attributes:
+        message_id: The letter's id.
+    """
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LettersPurged(DeadLetterEvent):
+    """All letters were deleted.
+
+    Attributes:
+        count: How many there were.
+    """
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LettersImported(DeadLetterEvent):
+    """A file that held a JSON array became a journal.
+
+    Attributes:
+        count: How many letters it held.
+        original: Where the file as it was lies now.
+    """
+
+    count: int
+    original: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedLineSetAside(DeadLetterEvent):
+    """A line in the middle of the journal failed its checksum: a damaged disk, or an editor.
+
+    Attributes:
+        offset: Where in the file it began, in bytes.
+        length: How long it was, in bytes.
+        kept_in: The file that has it now; empty if it could not be written, and the line lies where it was.
+    """
+
+    offset: int
+    length: int
+    kept_in: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TornTailRepaired(DeadLetterEvent):
+    """The journal ended in the middle of a line: a writer died while writing. Nobody was told that line was safe.
+
+    Attributes:
+        length: How many bytes were cut off; 0 when only the end of the line was missing and the line was completed.
+    """
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalVanished(DeadLetterEvent):
+    """The journal's file was deleted or replaced by somebody else while it was in use; a new one was begun.
+
+    Attributes:
+        letters: How many letters it held when last seen.
+    """
+
+    letters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalCompacted(DeadLetterEvent):
+    """The journal was written anew without the lines that no longer matter.
+
+    Attributes:
+        before: Its size in bytes before.
+        after: Its size in bytes now.
+    """
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionFailed(DeadLetterEvent):
+    """The journal could not be written anew; it goes on as it is, and it will be tried again later.
+
+    Attributes:
+        error: Why, as text.
+    """
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteQueueUnavailable(DeadLetterEvent):
+    """The queue has a ``queue_url`` that it cannot use, and keeps its letters in the local file.
+
+    Attributes:
+        queue_url: The remote queue.
+        reason: Why it cannot be used.
+    """
+
+    queue_url: str
+    reason: str

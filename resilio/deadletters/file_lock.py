@@ -1,0 +1,64 @@
+"""A lock that processes share, on a file of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from resilio.deadletters.errors import DeadLetterQueueError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover -- Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class FileLock:
+    """An exclusive ``flock`` on a file that holds nothing, made if need be. Not for several threads at once.
+
+    Two locks on one path exclude each other, in one process too; a process that dies gives its lock back.
+
+    Args:
+        path: The lock file.
+    """
+
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """Wait until nobody else has the lock, and take it.
+
+        Raises:
+            OSError: The file cannot be made or locked.
+            DeadLetterQueueError: This system has no ``flock``.
+        """
+        if fcntl is None:  # pragma: no cover -- Windows
+            msg = "the local dead letter journal needs flock(2), which this system lacks"
+            raise DeadLetterQueueError(msg, location=self.path)
+        while True:
+            if self._fd < 0:
+                self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            if self._has_its_name():
+                return
+            # Somebody deleted the lock file: a lock on a file without a name keeps nobody out.
+            self.close()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of the file; the next `acquire` opens it again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def _has_its_name(self) -> bool:
+        try:
+            return os.path.samestat(Path(self.path).stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False

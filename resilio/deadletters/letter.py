@@ -1,0 +1,161 @@
+"""The dead letter: a message that could not be handled, and why."""
+
+from __future__ import annotations
+
+import reprlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from resilio._core import dice
+from resilio.deadletters.encoding import dump, unwrapped
+
+__all__ = ("DeadLetter", "LetterIds", "LetterStatus")
+
+
+class LetterStatus(StrEnum):
+    """What a letter is waiting for."""
+
+    WAITING = "waiting"
+    """Free for whoever asks first."""
+    CLAIMED = "claimed"
+    """Handed to somebody, until the visibility timeout has passed."""
+    PARKED = "parked"
+    """It has used up its attempts; only a call with its id replays it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DeadLetter(Mapping[str, Any]):
+    """A message that could not be handled, and why; also a mapping: ``letter["message"]``, ``dict(letter)``.
+
+    Attributes:
+        id: Its name in the queue; ids sort by the time at which they were made.
+        message: The message as it was given.
+        error_info: Why it failed the last time; for an exception ``error_type``, ``error_message`` and more.
+        attempts: How many replays have failed so far; 0 for a letter that nobody tried to replay.
+        first_failed_at: When it became a dead letter, UTC.
+        last_failed_at: When it failed last, UTC.
+        status: What it is waiting for, as seen when it was read.
+
+    A frozen value: safe to hand around, and it pickles if its message does.
+    """
+
+    id: str
+    message: Any
+    error_info: Mapping[str, Any]
+    first_failed_at: datetime
+    last_failed_at: datetime
+    attempts: int = 0
+    status: LetterStatus = LetterStatus.WAITING
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _NAMES:
+            return getattr(self, name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+    def __repr__(self) -> str:
+        return (
+            f"<DeadLetter {self.id} {self.status}, attempts: {self.attempts}, "
+            f"error: {reprlib.repr(self.error_info.get('error_type', ''))}, message: {reprlib.repr(self.message)}>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The letter as a dict that JSON can carry: times as ISO 8601 text."""
+        return {
+            "id": self.id,
+            "message": self.message,
+            "error_info": dict(self.error_info),
+            "attempts": self.attempts,
+            "first_failed_at": self.first_failed_at.isoformat(timespec="microseconds"),
+            "last_failed_at": self.last_failed_at.isoformat(timespec="microseconds"),
+            "status": self.status.value,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make a letter from what `to_dict` or the journal gave; keys of a later version are passed over.
+
+        Raises:
+            ValueError: A field is missing or is not what it should be.
+        """
+        try:
+            return cls(
+                id=_text(data["id"]),
+                message=unwrapped(data["message"]),
+                error_info=dict(unwrapped(data["error_info"])),
+                attempts=int(data["attempts"]),
+                first_failed_at=moment(data["first_failed_at"]),
+                last_failed_at=moment(data["last_failed_at"]),
+                status=LetterStatus(data["status"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"not a dead letter: {type(error).__name__}: {error}"
+            raise ValueError(msg) from error
+
+
+_NAMES = tuple(field.name for field in fields(DeadLetter))
+
+
+def moment(text: str) -> datetime:
+    """The time that an ISO 8601 text stands for; without an offset it is taken as UTC."""
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        msg = f"an id must be text, not {value!r}"
+        raise TypeError(msg)
+    return value
+
+
+_COUNTER = 1 << 12
+
+
+class LetterIds:
+    """Makes ids that sort by time: version 7 UUIDs (RFC 9562) with a counter, so that one source never goes back.
+
+    While the machine's clock is behind the last id, the counter goes on from there. Safe from any thread.
+    """
+
+    __slots__ = ("_last", "_lock", "_tail")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0  # milliseconds since 1970, times 4096, and the counter
+        self._tail = ""
+
+    def next(self, now: datetime) -> str:
+        """An id for something that happens ``now``."""
+        fresh = int(now.timestamp() * 1000) * _COUNTER
+        with self._lock:
+            if fresh > self._last:
+                self._last = fresh
+                chance = dice.randbytes(8)
+                tail = chance.hex()
+                self._tail = f"{'89ab'[chance[0] & 3]}{tail[1:4]}-{tail[4:]}"
+            else:
+                self._last += 1
+            time, count = divmod(self._last, _COUNTER)
+            stamp = f"{time:012x}"
+            return f"{stamp[:8]}-{stamp[8:]}-7{count:03x}-{self._tail}"
+
+
+def new_body(letter_id: str, message: object, error_info: Mapping[str, Any], now: datetime) -> bytes:
+    """The JSON of a letter that comes now, as `DeadLetter.to_dict` would give it, without making one first."""
+    at = now.isoformat(timespec="microseconds")
+    told = dump({"message": message, "error_info": error_info})
+    return (
+        f'{{"id":"{letter_id}",'.encode()
+        + told[1:-1]
+        + f',"attempts":0,"first_failed_at":"{at}","last_failed_at":"{at}","status":"waiting"}}'.encode()
+    )
