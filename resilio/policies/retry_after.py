@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, timedelta
-from email.utils import parsedate_to_datetime
 
 from resilio._core import clock
 
@@ -31,9 +30,10 @@ def _header(source: object) -> object:
         headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
         return headers.get("retry-after") if isinstance(headers, Mapping) else None
     for holder in (source, response):
-        headers = getattr(holder, "headers", None)
-        if isinstance(headers, Mapping):
-            found = headers.get("Retry-After") or headers.get("retry-after")
+        # Not every client's headers are a mapping: urllib's are an `email.message.Message`.
+        get = getattr(getattr(holder, "headers", None), "get", None)
+        if callable(get):
+            found = get("Retry-After") or get("retry-after")
             if found is not None:
                 return found
     return None
@@ -45,19 +45,29 @@ def _seconds(asked: object) -> float | None:
     if isinstance(asked, timedelta):
         return max(asked.total_seconds(), 0.0)
     if isinstance(asked, (int, float)):
-        return max(float(asked), 0.0) if math.isfinite(asked) else None
+        return _finite(asked)
     if isinstance(asked, str):
         try:
-            return _seconds(float(asked))
+            return _finite(float(asked))
         except ValueError:
             return _until(asked)
     return None
 
 
+def _finite(asked: float) -> float | None:
+    try:
+        seconds = float(asked)
+    except OverflowError:  # an int beyond all floats
+        return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
 def _until(date: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 -- milliseconds that only a date costs
+
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: an offset of a billion hours
         return None
     if moment.tzinfo is None:  # "-0000": UTC without saying so
         moment = moment.replace(tzinfo=UTC)
