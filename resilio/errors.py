@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, ClassVar
 
 __all__ = (
@@ -179,10 +180,62 @@ class CircuitBreakerOpenError(IntegrationError):
     severity = ErrorSeverity.WARNING
     retryable = True
 
+    # A circuit rejects thousands of calls a second, and most of their errors are caught unread: what follows is put
+    # into words only when somebody looks.
+
+    @classmethod
+    def rejection(
+        cls, breaker: str, retry_after: float | None, why: str, circuit: int | None = None
+    ) -> CircuitBreakerOpenError:
+        """The error of a circuit, with nothing formatted yet.
+
+        Args:
+            breaker: The circuit's name.
+            retry_after: Seconds until the circuit will try again; None when nobody can tell.
+            why: The rest of the sentence "circuit ... is".
+            circuit: Marks the circuit it comes from, for names are not unique.
+        """
+        error = cls.__new__(cls)
+        error.breaker = breaker
+        error.retry_after = retry_after
+        error._why = why  # noqa: SLF001 -- it is one of us
+        error._circuit = circuit  # noqa: SLF001
+        return error
+
+    _why = "open"
+    _circuit: int | None = None
+
+    @cached_property
+    def message(self) -> str:  # type: ignore[override]
+        when = "" if self.retry_after is None else f"; try again in {_shown(self.retry_after)} s"
+        return f"circuit {self.breaker!r} is {self._why}{when}"
+
+    @cached_property
+    def context(self) -> dict[str, Any]:  # type: ignore[override]
+        return {}
+
+    @cached_property
+    def system(self) -> str:  # type: ignore[override]
+        return self.breaker
+
+    @cached_property
+    def operation(self) -> str:  # type: ignore[override]
+        return "call"
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"
+
     def __init__(self, message: str, *, breaker: str, retry_after: float | None = None, **context: Any) -> None:
         super().__init__(message, system=breaker, operation="call", **context)
         self.breaker = breaker
         self.retry_after = retry_after
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"  # noqa: PLR2004 -- two digits are enough for people
 
 
 class RetryExhaustedError(IntegrationError):

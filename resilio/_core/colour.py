@@ -2,7 +2,7 @@
 
 There are four colours, and one rule: what is wrapped is guarded or refused, never passed through unguarded. Two shapes
 show their colour only when called: a lambda that returns a coroutine, and a plain function that returns a generator.
-`is_awaitable` and `refuse_lazy` look at what came back; hot paths write the same two tests out.
+`is_awaitable` and `refuse_lazy` look at what came back.
 """
 
 from __future__ import annotations
@@ -85,6 +85,24 @@ LAZY_RESULTS = frozenset(
         contextlib._AsyncGeneratorContextManager,  # noqa: SLF001
     }
 )
+
+
+# Types whose instances are known to be finished results; hot paths look here before they ask `is_unfinished`.
+FINISHED: set[type] = {type(None), bool, int, float, str, bytes, list, tuple, dict, set}
+_FINISHED_KEPT = 1000
+
+
+def is_unfinished(result: object) -> bool:
+    """Tell whether ``result`` has yet to run: an awaitable, a generator, a context manager.
+
+    The answer depends on the type alone; a finished type is remembered, up to a thousand of them.
+    """
+    kind = type(result)
+    if hasattr(kind, "__await__") or kind in LAZY_RESULTS:
+        return True
+    if len(FINISHED) < _FINISHED_KEPT:
+        FINISHED.add(kind)
+    return False
 
 
 def refuse_lazy(fn: object, result: object) -> None:

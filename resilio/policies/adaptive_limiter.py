@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import clock, durations
-from resilio._core.colour import LAZY_RESULTS
+from resilio._core.colour import is_unfinished
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.policies.bulkhead import BulkheadBase
@@ -96,7 +96,7 @@ class AdaptiveLimiterBase(BulkheadBase):
         def measured(*args: Any, **kwargs: Any) -> Any:
             started = clock.monotonic()
             result = fn(*args, **kwargs)
-            if not hasattr(result, "__await__") and type(result) not in LAZY_RESULTS:
+            if not is_unfinished(result):
                 self._learn(started)
             return result
 

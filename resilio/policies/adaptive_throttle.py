@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilio._core import clock, dice, durations, events
 from resilio._core.cancellation import is_interruption
-from resilio._core.colour import LAZY_RESULTS
+from resilio._core.colour import is_unfinished
 from resilio.errors import RateLimitExceededError, is_transient
 from resilio.policies.description import Description
 from resilio.policies.events import RateLimited
@@ -123,7 +123,7 @@ class AdaptiveThrottleBase(Policy):
         def guarded(*args: Any, **kwargs: Any) -> Any:
             with self._admit() as admission:
                 result = fn(*args, **kwargs)
-                if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+                if is_unfinished(result):
                     admission.says_nothing()
                     return self.guard_returned(fn, result, args, kwargs)
                 return result

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from resilio import settings
 from resilio._core import clock, durations
-from resilio._core.colour import LAZY_RESULTS, refuse_unless_plain
+from resilio._core.colour import FINISHED, is_unfinished, refuse_unless_plain
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError, is_transient
@@ -244,7 +244,7 @@ class BackoffStrategyBase(Policy):
                     raise
                 call.failed(error)
             else:
-                if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+                if type(result) not in FINISHED and is_unfinished(result):
                     return self.guard_returned(fn, result, args, kwargs)
                 if refuses is None and retry is None:
                     return result

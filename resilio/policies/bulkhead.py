@@ -30,7 +30,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import durations, events
-from resilio._core.colour import LAZY_RESULTS
+from resilio._core.colour import FINISHED, is_unfinished
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause, haste
 from resilio.errors import BulkheadFullError
@@ -185,7 +185,7 @@ class BulkheadBase(Policy):
                 result = fn(*args, **kwargs)
             finally:
                 self.release()
-            if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+            if type(result) not in FINISHED and is_unfinished(result):
                 return self.guard_returned(fn, result, args, kwargs)
             return result
 

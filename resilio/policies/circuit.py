@@ -12,7 +12,7 @@ import math
 import threading
 from dataclasses import dataclass, fields, replace
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
@@ -143,6 +143,8 @@ class Circuit:
         if ticket := machine.flow:
             return ticket
         now = clock.monotonic()
+        if now < machine.rejects_until:
+            self._reject(now)
         with self._lock:
             admitted = UNTRACKED if nesting.is_inside(machine) else machine.admit(now)
             is_probe = admitted is not None and machine.is_under_way(admitted)
@@ -159,6 +161,17 @@ class Circuit:
         if is_probe and nests:
             nesting.enter(machine, admitted)
         return admitted
+
+    def _reject(self, now: float) -> NoReturn:
+        """The short way out while the circuit is open: nothing to decide, nothing to change but a count."""
+        machine = self.machine
+        with self._lock:
+            self._rejected += 1
+            state, until, cause = machine.state, machine.rejects_until, self._last_failure
+        retry_after = max(until - now, 0.0) if until < math.inf else None
+        if events.listeners:
+            events.emit(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
+        raise rejection_by(self, state, retry_after) from cause
 
     def succeed(self, ticket: int, started: float) -> None:
         """Book the success of a call that began at ``started``, in monotonic seconds (0.0 where no rule asks)."""
@@ -258,6 +271,11 @@ class Circuit:
                 changed_at=self._changed_at,
                 last_failure=self._last_failure_text,
             )
+
+    def dump(self) -> dict[str, object]:
+        """The machine's state for another process."""
+        with self._lock:
+            return self.machine.dump(clock.monotonic())
 
     @property
     def is_idle(self) -> bool:

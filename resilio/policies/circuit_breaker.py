@@ -41,21 +41,22 @@ from __future__ import annotations
 import functools
 from asyncio import isfuture
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from resilio import settings
 from resilio._core import clock, durations, events
-from resilio._core.colour import LAZY_RESULTS
+from resilio._core.colour import FINISHED, is_unfinished
 from resilio.policies import nesting, registry
 from resilio.policies.circuit import Circuit, CircuitSettings
 from resilio.policies.circuit_machine import CircuitMachine, CircuitState
+from resilio.policies.circuit_saving import restore, save
 from resilio.policies.description import Description
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, decorator_factory
 from resilio.policies.trip import ConsecutiveFailures, ConsecutiveMeter, TripRule
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
     from types import TracebackType
 
     from resilio._core.durations import Duration
@@ -63,6 +64,10 @@ if TYPE_CHECKING:
     from resilio.policies.circuit import CircuitSnapshot, ErrorFilter
     from resilio.policies.policy import AsyncCall, PlainCall
     from resilio.policies.windows import Window
+
+
+UNNAMED = "unnamed"
+"""What a private circuit is called in events and errors."""
 
 
 class Permit:
@@ -138,7 +143,7 @@ class CircuitBreakerBase(Policy):
             failure_result=_function("failure_result", failure_result),
         )
         if name is None:
-            self._circuit = Circuit("unnamed", checked)
+            self._circuit = Circuit(UNNAMED, checked)
         elif isinstance(name, str) and name:
             self._circuit = registry.circuits.obtain(name, checked)
         else:
@@ -187,6 +192,40 @@ class CircuitBreakerBase(Policy):
     def windows(self) -> tuple[Window, ...]:
         """The windows that its trip rule looks at, if any."""
         return self._circuit.settings.trip.windows
+
+    # -- saving ----------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, object]:
+        """The circuit's state and counts as JSON can carry them, for a process that ends soon.
+
+        Not saved: isolations, and probes under way (a half-open circuit is saved as open with its break over).
+        """
+        return save(self._circuit)
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, object], **settings: Any) -> Self:
+        """A breaker with these ``settings``, its circuit in a saved state.
+
+        Args:
+            saved: What `to_dict` gave, in this process or an earlier one. Its name is used unless ``settings`` has one.
+            settings: The arguments of the class.
+
+        Raises:
+            ValueError: ``saved`` is something else, or was saved under another kind of trip rule.
+
+        A break goes on for what is left of it by the clock on the wall; one that was set forward ends it early.
+
+            >>> breaker = CircuitBreaker(failure_threshold=1)
+            >>> breaker.acquire().failure(ConnectionError())
+            >>> CircuitBreaker.from_dict(breaker.to_dict(), failure_threshold=1).state
+            <CircuitState.OPEN: 'open'>
+        """
+        name = saved.get("name")
+        if name != UNNAMED:
+            settings.setdefault("name", name)
+        breaker = cls(**settings)
+        restore(breaker._circuit, saved)
+        return breaker
 
     # -- control ---------------------------------------------------------------------------------------------------
 
@@ -286,8 +325,7 @@ class CircuitBreakerBase(Policy):
             except BaseException as error:
                 circuit.fail(ticket, error, 0.0)
                 raise
-            kind = type(result)
-            if hasattr(kind, "__await__") or kind in LAZY_RESULTS:
+            if type(result) not in FINISHED and is_unfinished(result):
                 return self._guard_unfinished(ticket, 0.0, fn, result, args, kwargs)
             if meter.failures or ticket != machine.flow or events.listeners:
                 circuit.succeed(ticket, 0.0)
@@ -305,13 +343,12 @@ class CircuitBreakerBase(Policy):
             started = clock.monotonic() if needs_duration else 0.0
             try:
                 result = fn(*args, **kwargs)
-                kind = type(result)
-                is_unfinished = hasattr(kind, "__await__") or kind in LAZY_RESULTS
-                failed = not is_unfinished and failure_result is not None and failure_result(result)
+                has_yet_to_run = is_unfinished(result)
+                failed = not has_yet_to_run and failure_result is not None and failure_result(result)
             except BaseException as error:
                 circuit.fail(ticket, error, started)
                 raise
-            if is_unfinished:
+            if has_yet_to_run:
                 return self._guard_unfinished(ticket, started, fn, result, args, kwargs)
             if failed:
                 circuit.fail(ticket, None, started)

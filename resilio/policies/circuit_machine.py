@@ -83,7 +83,8 @@ class CircuitMachine:
     """The state of one circuit. Whoever holds it calls it under a lock, and drains ``transitions`` afterwards.
 
     ``flow`` is the closed period's ticket while calls flow freely, else 0: the one attribute that the path on which
-    nothing fails reads without the lock.
+    nothing fails reads without the lock. ``rejects_until`` is when an open circuit may let a probe through, without end
+    while it is held open by hand, and the distant past in other states: what a rejection reads.
 
     ``break_length`` may be `math.inf`: then each break lasts until `set_break` says when it ends.
     """
@@ -107,6 +108,7 @@ class CircuitMachine:
         "failed_probes",
         "flow",
         "meter",
+        "rejects_until",
         "transition_count",
         "transitions",
     )
@@ -134,6 +136,7 @@ class CircuitMachine:
         self._automatic = CircuitState.CLOSED
         self._manual: CircuitState | None = None
         self._isolations = 0
+        self.rejects_until = -math.inf
         self._break_over_at = 0.0
         self._break_number = 0
         self._probes: dict[int, float] = {}  # ticket -> when the probe counts as lost; oldest first
@@ -248,6 +251,7 @@ class CircuitMachine:
         """Let the break that began with transition ``number`` end at ``over_at``, unless it is no longer on."""
         if number == self._break_number:
             self._break_over_at = over_at
+            self._note_rejections()
 
     def _half_open(self) -> None:
         self._change(CircuitState.HALF_OPEN, self._manual)
@@ -282,6 +286,31 @@ class CircuitMachine:
             self.meter.clear()
         self._change(self._automatic, self._manual)
 
+    # -- saving ----------------------------------------------------------------------------------------------------
+
+    def dump(self, now: float) -> dict[str, object]:
+        """What another process needs to go on from here, as JSON can carry it; times are seconds from ``now``."""
+        state = self._manual or self._automatic
+        left = self._break_over_at - now
+        return {
+            "state": str(CircuitState.OPEN if state is CircuitState.HALF_OPEN else state),
+            "break_left": left if state is CircuitState.OPEN and left < math.inf else 0.0,
+            "failed_probes": self.failed_probes,
+            "meter": self.meter.dump(now),
+        }
+
+    def load(self, state: CircuitState, break_left: float, failed_probes: int, meter: object, now: float) -> None:
+        """Go on from what another process dumped.
+
+        Raises:
+            TypeError, ValueError: ``meter`` is not what this circuit's trip rule dumps; nothing has changed.
+        """
+        self.meter.load(meter, now)
+        self.failed_probes = failed_probes
+        self._break_over_at = now + break_left
+        is_automatic = state in {CircuitState.OPEN, CircuitState.CLOSED}
+        self._change(state if is_automatic else CircuitState.CLOSED, None if is_automatic else state)
+
     # -- changing --------------------------------------------------------------------------------------------------
 
     def _change(self, automatic: CircuitState, manual: CircuitState | None, *, began_break: int | None = None) -> None:
@@ -292,9 +321,20 @@ class CircuitMachine:
         self._probes.clear()
         self._probe_successes = self._probe_failures = 0
         self.flow = self._ticket if after is CircuitState.CLOSED else UNTRACKED
+        self._note_rejections()
         if after is not before:
             self.transition_count += 1
             self.transitions.append(Transition(self.transition_count, before, after, began_break))
+
+    def _note_rejections(self) -> None:
+        state = self.state
+        self.rejects_until = (
+            self._break_over_at
+            if state is CircuitState.OPEN
+            else math.inf
+            if state is CircuitState.FORCED_OPEN
+            else -math.inf
+        )
 
     def _draw(self) -> int:
         self._drawn += 1

@@ -33,7 +33,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import events
-from resilio._core.colour import LAZY_RESULTS, is_awaitable, name_of
+from resilio._core.colour import FINISHED, is_awaitable, is_unfinished, name_of
 from resilio.policies.description import Description
 from resilio.policies.events import FellBack, told
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, operation_of
@@ -99,7 +99,7 @@ class FallbackBase(Policy):
                 if not self._covers(error):
                     raise
                 return _not_async(self._value, self._substitute(fn, args, error))
-            if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+            if type(result) not in FINISHED and is_unfinished(result):
                 return self.guard_returned(fn, result, args, kwargs)
             return result
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import anyio
 
 from resilio._core import clock, durations, events
-from resilio._core.colour import is_awaitable, name_of
+from resilio._core.colour import is_unfinished, name_of
 from resilio._core.pauses import haste
 from resilio.policies.description import Description
 from resilio.policies.events import Hedged
@@ -157,7 +157,7 @@ class HedgeBase(Policy):
                 delay = self._next_delay()
             race.is_over_within(None)
             result = race.outcome()
-            if is_awaitable(result):
+            if is_unfinished(result):
                 return self.guard_returned(fn, result, args, kwargs)
             self._learn(started)
             return result

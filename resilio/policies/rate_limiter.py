@@ -31,7 +31,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import clock, durations, events
-from resilio._core.colour import LAZY_RESULTS, refuse_lazy
+from resilio._core.colour import refuse_lazy
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause, haste
 from resilio.errors import RateLimitExceededError
@@ -169,8 +169,7 @@ class RateLimiterBase(Policy):
             if not self.try_acquire():
                 drive(self._wait_in_line(blocking_pause))
             result = fn(*args, **kwargs)
-            if type(result) in LAZY_RESULTS:
-                refuse_lazy(fn, result)
+            refuse_lazy(fn, result)
             return result
 
         return guarded

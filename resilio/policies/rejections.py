@@ -10,30 +10,24 @@ from resilio.policies.circuit_machine import CircuitState
 if TYPE_CHECKING:
     from resilio.policies.circuit import Circuit
 
-_REJECTED_BY = "_rejected_by"
 _LONGEST_CHAIN = 100
-_WHOLE_SECONDS = 10
+
+
+_WHY = {
+    CircuitState.OPEN: "open",
+    CircuitState.HALF_OPEN: "half-open, and as many calls as it allows are trying the dependency now",
+    CircuitState.FORCED_OPEN: "held open by hand until it is reset or its isolation ends",
+}
 
 
 def rejection_by(circuit: Circuit, state: CircuitState, retry_after: float | None) -> CircuitBreakerOpenError:
     """The error for a call that ``circuit`` does not let through in ``state``; marked, for names are not unique."""
-    if state is CircuitState.HALF_OPEN:
-        why = "is half-open, and as many calls as it allows are trying the dependency now"
-    elif state is CircuitState.FORCED_OPEN:
-        why = "is held open by hand until it is reset or its isolation ends"
-    else:
-        why = "is open"
-    when = "" if retry_after is None else f"; try again in {_shown(retry_after)} s"
-    rejection = CircuitBreakerOpenError(
-        f"circuit {circuit.name!r} {why}{when}", breaker=circuit.name, retry_after=retry_after, state=str(state)
-    )
-    rejection.__dict__[_REJECTED_BY] = id(circuit)
-    return rejection
+    return CircuitBreakerOpenError.rejection(circuit.name, retry_after, _WHY.get(state, "open"), id(circuit))
 
 
 def is_rejection_by(circuit: Circuit, error: BaseException) -> bool:
     """Tell whether ``error`` is a rejection by this very circuit."""
-    return isinstance(error, CircuitBreakerOpenError) and error.__dict__.get(_REJECTED_BY) == id(circuit)
+    return isinstance(error, CircuitBreakerOpenError) and error._circuit == id(circuit)  # noqa: SLF001 -- its mark
 
 
 def cut_rejections(circuit: Circuit, error: BaseException) -> None:
@@ -55,7 +49,3 @@ def cut_rejections(circuit: Circuit, error: BaseException) -> None:
 def _behind(error: BaseException) -> list[BaseException]:
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     return [each for each in (error.__cause__, error.__context__, *members) if each is not None]
-
-
-def _shown(seconds: float) -> str:
-    return f"{seconds:.0f}" if seconds >= _WHOLE_SECONDS else f"{seconds:.2g}"

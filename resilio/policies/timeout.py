@@ -33,7 +33,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import durations, events
-from resilio._core.colour import LAZY_RESULTS
+from resilio._core.colour import is_unfinished
 from resilio.errors import OperationTimeoutError
 from resilio.policies.deadline import AsyncioDeadline, TrioDeadline, deadline
 from resilio.policies.description import Description
@@ -91,7 +91,7 @@ class TimeoutBase(Policy):
             if not call.is_over_within(self.seconds) and call.abandon():
                 raise _timed_out(operation_of(fn, args), self.seconds)
             result = call.outcome()
-            if hasattr(result, "__await__") or type(result) in LAZY_RESULTS:
+            if is_unfinished(result):
                 return self.guard_returned(fn, result, args, kwargs)
             return result
 

@@ -39,6 +39,18 @@ class TripMeter(ABC):
         """Forget everything counted."""
 
     @abstractmethod
+    def dump(self, now: float) -> object:
+        """What is counted, as JSON can carry it, with ages instead of times."""
+
+    @abstractmethod
+    def load(self, dumped: object, now: float) -> None:
+        """Go on from what another meter of an equal rule dumped.
+
+        Raises:
+            TypeError, ValueError: It is something else; nothing has changed.
+        """
+
+    @abstractmethod
     def reading(self, now: float) -> Mapping[str, float]:
         """What is counted at ``now``, for people and dashboards; what is too old is left out."""
 
@@ -106,6 +118,12 @@ class ConsecutiveMeter(TripMeter):
     def clear(self) -> None:
         self.failures = 0
 
+    def dump(self, now: float) -> int:  # noqa: ARG002
+        return self.failures
+
+    def load(self, dumped: object, now: float) -> None:  # noqa: ARG002
+        self.failures = durations.whole("the saved count of failures", dumped, at_least=0)
+
     def reading(self, now: float) -> Mapping[str, float]:  # noqa: ARG002
         return {"consecutive_failures": self.failures}
 
@@ -148,6 +166,22 @@ class _AnyMeter(TripMeter):
     def clear(self) -> None:
         for meter in self._meters:
             meter.clear()
+
+    def dump(self, now: float) -> list[object]:
+        return [meter.dump(now) for meter in self._meters]
+
+    def load(self, dumped: object, now: float) -> None:
+        if not isinstance(dumped, list) or len(dumped) != len(self._meters):
+            msg = f"{len(self._meters)} trip rules need as many saved counts, not {dumped!r}"
+            raise ValueError(msg)
+        before = self.dump(now)
+        try:
+            for meter, its in zip(self._meters, dumped, strict=True):
+                meter.load(its, now)
+        except (TypeError, ValueError):
+            for meter, its in zip(self._meters, before, strict=True):
+                meter.load(its, now)
+            raise
 
     def reading(self, now: float) -> Mapping[str, float]:
         return {name: value for meter in self._meters for name, value in meter.reading(now).items()}

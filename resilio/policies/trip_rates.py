@@ -129,6 +129,12 @@ class RateMeter(TripMeter):
     def clear(self) -> None:
         self._count.clear()
 
+    def dump(self, now: float) -> list[list[float]]:
+        return self._count.dump(now)
+
+    def load(self, dumped: object, now: float) -> None:
+        self._count.load(dumped, now)
+
     def reading(self, now: float) -> Mapping[str, float]:
         calls, marked = self._count.totals(now)
         return {"calls": calls, self._name: marked / calls if calls else 0.0}

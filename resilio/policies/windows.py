@@ -52,6 +52,24 @@ class WindowCount(ABC):
     def clear(self) -> None:
         """Forget everything."""
 
+    @abstractmethod
+    def dump(self, now: float) -> list[list[float]]:
+        """What the window holds, oldest first: age in seconds, calls, marked calls."""
+
+    def load(self, dumped: object, now: float) -> None:
+        """Hold what another window dumped, as far as it is young enough.
+
+        Raises:
+            ValueError: It is something else; nothing has changed.
+        """
+        if not isinstance(dumped, list) or not all(map(_is_entry, dumped)):
+            msg = f"a window was saved as [age, calls, marked calls] each, not {dumped!r:.100}"
+            raise ValueError(msg)
+        self.clear()
+        for age, calls, marked in dumped:
+            for place in range(calls):
+                self.add(now - age, marked=place < marked)
+
 
 class Window(ABC):
     """How far back a rate looks. A window is a value."""
@@ -135,6 +153,11 @@ class _LastCalls(WindowCount):
     def clear(self) -> None:
         self.calls = self.marked = self._next = 0
 
+    def dump(self, now: float) -> list[list[float]]:  # noqa: ARG002
+        oldest = self._next if self.calls == self._size else 0
+        places = [*range(oldest, self.calls), *range(oldest)]
+        return [[0.0, 1, self._ring[place]] for place in places]
+
 
 class RecentCalls(WindowCount):
     """The count of a `TimeWindow`."""
@@ -171,6 +194,10 @@ class RecentCalls(WindowCount):
         self._slots.clear()
         self.calls = self.marked = 0
 
+    def dump(self, now: float) -> list[list[float]]:
+        self._expire(now)
+        return [[now - start, calls, marked] for start, calls, marked in self._slots]
+
     def _expire(self, now: float) -> None:
         slots, edge = self._slots, now - self._seconds
         if slots and slots[-1][0] <= edge:
@@ -179,3 +206,10 @@ class RecentCalls(WindowCount):
             _, calls, marked = slots.popleft()
             self.calls -= int(calls)
             self.marked -= int(marked)
+
+
+def _is_entry(dumped: object) -> bool:
+    if not isinstance(dumped, list) or len(dumped) != 3:  # noqa: PLR2004 -- age, calls, marked
+        return False
+    age, calls, marked = dumped
+    return isinstance(age, (int, float)) and isinstance(calls, int) and isinstance(marked, int) and 0 <= marked <= calls

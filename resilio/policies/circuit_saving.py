@@ -1,0 +1,54 @@
+"""A circuit that outlives its process: for commands and functions that run for a moment, again and again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from resilio._core import clock, durations
+from resilio.policies.circuit_machine import CircuitState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resilio.policies.circuit import Circuit
+
+_VERSION = 1
+
+
+def save(circuit: Circuit) -> dict[str, object]:
+    """The circuit's state as JSON can carry it."""
+    return {"version": _VERSION, "name": circuit.name, "saved_at": clock.utcnow().isoformat(), **circuit.dump()}
+
+
+def restore(circuit: Circuit, saved: Mapping[str, object]) -> None:
+    """Put ``circuit`` into a saved state. A break goes on for what is left of it by the clock on the wall.
+
+    Raises:
+        ValueError: ``saved`` is not what `save` made for a circuit with the same trip rule; nothing has changed.
+    """
+    if saved.get("version") != _VERSION:
+        msg = f"a saved circuit has version {_VERSION}, not {saved.get('version')!r}"
+        raise ValueError(msg)
+    try:
+        state = CircuitState(str(saved["state"]))
+        # A clock that was set back meanwhile must not make the break longer.
+        passed = max((clock.utcnow() - datetime.fromisoformat(str(saved["saved_at"]))).total_seconds(), 0.0)
+        left = durations.seconds("break_left", saved["break_left"]) if state is CircuitState.OPEN else 0.0
+        failed_probes = durations.whole("failed_probes", saved["failed_probes"])
+        meter = _aged(saved["meter"], passed)
+        circuit.control(
+            lambda machine: machine.load(state, max(left - passed, 0.0), failed_probes, meter, clock.monotonic())
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"this is no saved circuit with the same trip rule: {error}"
+        raise ValueError(msg) from error
+
+
+def _aged(meter: object, passed: float) -> object:
+    """A saved meter, ``passed`` seconds later: entries of a window have an age, counts have none."""
+    if not isinstance(meter, list):
+        return meter
+    if len(meter) == 3 and isinstance(meter[0], float):  # noqa: PLR2004 -- age, calls, marked
+        return [meter[0] + passed, *meter[1:]]
+    return [_aged(each, passed) for each in meter]
