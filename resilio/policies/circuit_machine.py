@@ -276,15 +276,13 @@ class CircuitMachine:
 
     def isolate(self) -> None:
         """Reject every call until as many `end_isolation` have come."""
-        self._isolations += 1
-        self._change(self._automatic, self._manual)
+        self._change(self._automatic, self._manual, isolations=self._isolations + 1)
 
     def end_isolation(self) -> None:
         """Take one `isolate` back."""
-        self._isolations -= 1
-        if not self._isolations and self._automatic is CircuitState.CLOSED:
+        if self._isolations == 1 and self._automatic is CircuitState.CLOSED:
             self.meter.clear()
-        self._change(self._automatic, self._manual)
+        self._change(self._automatic, self._manual, isolations=self._isolations - 1)
 
     # -- saving ----------------------------------------------------------------------------------------------------
 
@@ -313,9 +311,18 @@ class CircuitMachine:
 
     # -- changing --------------------------------------------------------------------------------------------------
 
-    def _change(self, automatic: CircuitState, manual: CircuitState | None, *, began_break: int | None = None) -> None:
+    def _change(
+        self,
+        automatic: CircuitState,
+        manual: CircuitState | None,
+        *,
+        isolations: int | None = None,
+        began_break: int | None = None,
+    ) -> None:
         before = self.state
         self._automatic, self._manual = automatic, manual
+        if isolations is not None:
+            self._isolations = isolations
         after = self.state
         self._ticket = self._draw()
         self._probes.clear()
