@@ -12,7 +12,7 @@ import math
 import threading
 from dataclasses import dataclass, fields, replace
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
@@ -162,10 +162,15 @@ class Circuit:
             nesting.enter(machine, admitted)
         return admitted
 
-    def _reject(self, now: float) -> NoReturn:
-        """The short way out while the circuit is open: nothing to decide, nothing to change but a count."""
+    def _reject(self, now: float) -> None:
+        """The short way out while the circuit is open: nothing to decide, nothing to change but a count.
+
+        Returns if somebody changed that just now.
+        """
         machine = self.machine
         with self._lock:
+            if now >= machine.rejects_until:
+                return
             self._rejected += 1
             state, until, cause = machine.state, machine.rejects_until, self._last_failure
         retry_after = max(until - now, 0.0) if until < math.inf else None
