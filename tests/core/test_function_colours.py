@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resilio._core.colour import Colour, colour_of, innermost, is_awaitable, name_of, refuse_lazy, refuse_to_decorate
+from resilio._core.colour import (
+    Colour,
+    colour_of,
+    innermost,
+    is_awaitable,
+    is_unfinished,
+    name_of,
+    refuse_lazy,
+    refuse_to_decorate,
+    refuse_unless_plain,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -174,3 +184,31 @@ def test_a_class_is_not_decorated() -> None:
     with pytest.raises(TypeError, match=r"cannot decorate the class Kitten; decorate its methods"):
         refuse_to_decorate(Kitten)
     refuse_to_decorate(plain)
+
+
+@pytest.mark.parametrize("fn", [coroutine, generator, async_generator, manager, async_manager])
+def test_what_has_yet_to_run_is_unfinished(fn: Callable[[], object]) -> None:
+    """Coroutines, generators and context managers have done nothing yet; asking twice gives the same answer."""
+    pending = fn()
+    assert is_unfinished(pending)
+    assert is_unfinished(pending)
+    if hasattr(pending, "close"):
+        pending.close()
+
+
+@pytest.mark.parametrize("result", [None, 1, "text", [1], object(), Kitten(), iter([1])])
+def test_what_has_run_is_finished(result: object) -> None:
+    """Values of any type are, also the second time they are met."""
+    assert not is_unfinished(result)
+    assert not is_unfinished(result)
+
+
+def test_a_predicate_must_be_able_to_answer_at_once() -> None:
+    """An async predicate would say yes to everything: it is refused, as is what cannot be called."""
+    refuse_unless_plain("record", plain)
+    refuse_unless_plain("record", isinstance)
+    for fn in (coroutine, generator, async_generator, CallsCoroutine(), functools.partial(coroutine)):
+        with pytest.raises(TypeError, match=r"^record must be a plain function, neither async nor a generator, not "):
+            refuse_unless_plain("record", fn)
+    with pytest.raises(TypeError, match=r"^record must be callable, not 3$"):
+        refuse_unless_plain("record", 3)

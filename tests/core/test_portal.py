@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import traceback
+from concurrent.futures import CancelledError
 
 import anyio
 import anyio.lowlevel
@@ -183,6 +184,44 @@ def test_after_a_stop_the_next_call_starts_another_loop() -> None:
     portal.stop()
     portal.stop()
     assert not any(thread.name == "resilio-portal" for thread in threading.enumerate())
+    assert portal.call(loop_thread)
+
+
+def test_a_call_that_still_runs_at_a_stop_is_cancelled() -> None:
+    """Its thread does not wait for ever."""
+    running = threading.Event()
+    ends: list[BaseException] = []
+
+    async def never_ends() -> None:
+        running.set()
+        await anyio.sleep_forever()
+
+    def wait() -> None:
+        try:
+            portal.call(never_ends)
+        except CancelledError as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert running.wait(10)
+    portal.stop()
+    thread.join(10)
+    assert len(ends) == 1
+
+
+def test_a_loop_that_cannot_start_says_so_and_may_start_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first caller gets the error, the next one another try."""
+    portal.stop()
+
+    def refuse(*_: object, **__: object) -> None:
+        msg = "too many open files"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(anyio, "run", refuse)
+        with pytest.raises(OSError, match="too many open files"):
+            portal.call(loop_thread)
     assert portal.call(loop_thread)
 
 

@@ -28,6 +28,7 @@ ONE_OF_EACH: list[ResilioError] = [
     ValidationError("Project name is too short", field="project_name", value="ab", min_length=3),
     IntegrationError("Failed to connect", system="crm", operation="connect", timeout=30),
     CircuitBreakerOpenError("The circuit is open", breaker="openai-api", retry_after=12.5, region="eu"),
+    CircuitBreakerOpenError.rejection("openai-api", 12.5, why="isolated"),
     RetryExhaustedError("Gave up", attempts=4, last_exception=ConnectionError("refused"), operation="send", to="crm"),
     BulkheadFullError("No place left", bulkhead="reports", waiting=3),
     RateLimitExceededError("Too many calls", limiter="sms", retry_after=0.5, account="a-1"),
@@ -108,6 +109,20 @@ def test_rejections_carry_what_a_caller_needs_to_wait() -> None:
     assert CircuitBreakerOpenError("open", breaker="b").retry_after is None
     limiter = RateLimitExceededError("too many", limiter="sms", retry_after=0.5)
     assert (limiter.limiter, limiter.retry_after) == ("sms", 0.5)
+
+
+def test_a_rejection_is_put_into_words_when_somebody_reads_it() -> None:
+    """What a circuit raises thousands of times a second has everything that an error built by hand has."""
+    error = CircuitBreakerOpenError.rejection("openai-api", 12.5)
+    assert str(error) == "circuit 'openai-api' is open; try again in 12 s"
+    assert repr(error) == f"CircuitBreakerOpenError({error.message!r})"
+    assert (error.system, error.operation, error.context, error.retryable) == ("openai-api", "call", {}, True)
+    assert str(CircuitBreakerOpenError.rejection("sms", 0.25)).endswith("try again in 0.25 s")
+    isolated = CircuitBreakerOpenError.rejection("sms", None, why="isolated by hand")
+    assert str(isolated) == "circuit 'sms' is isolated by hand"
+    isolated.context["region"] = "eu"
+    assert isolated.context == {"region": "eu"}
+    assert error.context == {}
 
 
 def test_a_timeout_is_the_builtin_timeout_too() -> None:
