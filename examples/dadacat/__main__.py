@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 N = TypeVar("N", int, float)
 
 SHIPPED = Path(__file__).with_name("messages.jsonl")
-MOST_MESSAGES_PER_SECOND = 100
+MOST_MESSAGES_PER_SECOND = 50
 MOST_SKIPPED_SHOWN = 20
 KEPT, BROKEN, INTERRUPTED = 0, 1, 130
 

@@ -36,7 +36,7 @@ CONFUSED = "Meow? (DadaCat seems confused. Please try again later.)"
 CAREFULLY = Pipeline(  # outermost first
     BackoffStrategy(max_retries=3, base_delay=0.1, max_delay=1.0, max_duration=8.0),  # Twilio waits for 15 s
     CircuitBreaker(name="openai-api", failure_threshold=5, recovery_timeout=1.5),
-    Timeout(0.8),  # for each attempt
+    Timeout(1.0),  # for each attempt
 )
 
 

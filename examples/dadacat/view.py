@@ -19,7 +19,7 @@ from resilio import CircuitState
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console, OverflowMethod, RenderableType
 
     from examples.dadacat.check import Promise
     from examples.dadacat.story import Moment
@@ -30,7 +30,8 @@ _CIRCUIT = {
     CircuitState.HALF_OPEN: (" half-open ", "black on yellow"),
     CircuitState.OPEN: (" open ", "bold white on red"),
 }
-_MOMENTS_SHOWN = 12
+_CUT: OverflowMethod = "ellipsis"
+_LINES_ABOVE_TIMELINE = 18
 
 
 class View:
@@ -76,6 +77,10 @@ class View:
             self._console.print(Text.assemble(mark, " ", promise.text, (detail, "dim")), soft_wrap=True)
 
     @property
+    def _moments_shown(self) -> int:
+        return max(3, min(12, self._console.height - _LINES_ABOVE_TIMELINE))
+
+    @property
     def _answered(self) -> int:
         return self.story.counts["live"] + self.story.counts["dead letters"]
 
@@ -86,8 +91,7 @@ class View:
 
     def _picture(self) -> RenderableType:
         story = self.story
-        counts = Table.grid(padding=(0, 3))
-        counts.add_row(*(Text.assemble((str(story.counts[what]), "bold"), f" {what}") for what in _COUNTS))
+        counts = Text("   ").join(Text.assemble((str(story.counts[what]), "bold"), f" {what}") for what in _COUNTS)
         dead = story.counts["dead letters"]
         rows: list[RenderableType] = [
             Text.assemble(("endpoint  ", "dim"), (f"{story.phase:<20}", "bold"), ("circuit  ", "dim"), self._circuit()),
@@ -99,7 +103,7 @@ class View:
             Text(),
             *(_exchange(*each) for each in story.exchanges),
             Text(),
-            *(_line(moment) for moment in story.moments[-_MOMENTS_SHOWN:]),
+            *(_line(moment) for moment in story.moments[-self._moments_shown :]),
         ]
         return Panel(Group(*rows), HORIZONTALS, title=self._title, subtitle=f"{story.elapsed:.1f} s", padding=(1, 2))
 
@@ -121,13 +125,12 @@ class View:
 
 
 def _line(moment: Moment) -> Text:
-    return Text.assemble((f"{moment.at:6.1f} s  ", "dim"), (moment.text, moment.style))
+    return Text.assemble((f"{moment.at:6.1f} s  ", "dim"), (moment.text, moment.style), no_wrap=True, overflow=_CUT)
 
 
 def _exchange(message: str, reply: str) -> Text:
-    text = Text.assemble(("“", "dim"), (_shown(message, 40), "italic"), ("”  ", "dim"), _shown(reply, 70))
-    text.truncate(110, overflow="ellipsis")
-    return text
+    quoted = (("“", "dim"), (_shown(message, 40), "italic"), ("”  ", "dim"))
+    return Text.assemble(*quoted, _shown(reply, 70), no_wrap=True, overflow=_CUT)
 
 
 def _shown(text: str, longest: int) -> str:

@@ -371,9 +371,9 @@ def test_ctrl_c_ends_cleanly_and_the_next_day_replays_what_waits(inbound: Path, 
 
 
 @pytest.mark.slow("a day of four seconds over real sockets, in real time")
-def test_a_broken_promise_is_told_and_gives_exit_code_1(inbound: Path) -> None:
+def test_a_broken_promise_is_told_and_gives_exit_code_1(inbound: Path, tmp_path: Path) -> None:
     """When a reply is lost on its way, the summary says which promise was broken."""
-    ended = _run("--seed", 7, "--seconds", 4, "--input", inbound, "--lose-a-reply")
+    ended = _run("--seed", 7, "--seconds", 4, "--input", inbound, "--dlq", tmp_path / "letters", "--lose-a-reply")
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert f"BROKEN  {ONE_REPLY}" in ended.stdout
     assert f"kept  {NONE_LEFT}" in ended.stdout
