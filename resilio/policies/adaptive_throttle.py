@@ -65,7 +65,7 @@ class AdaptiveThrottleBase(Policy):
             msg = f"record must be a predicate of an error, not {record!r}"
             raise TypeError(msg)
         self._record = record
-        self._calls = RecentCalls(self._window)  # all calls, and those that the backend accepted
+        self._calls = RecentCalls(self._window)  # all calls, and those refused here or there
         self._lock = threading.Lock()
         self._prepare()
 
@@ -85,7 +85,8 @@ class AdaptiveThrottleBase(Policy):
         )
 
     def _rejection(self, now: float) -> float:
-        requests, accepts = self._calls.totals(now)
+        requests, refused, _ = self._calls.totals(now)
+        accepts = requests - refused
         return min(max(0.0, (requests - self._k * accepts) / (requests + 1)), self._max_rejection)
 
     def _admit(self) -> _Admission:
@@ -94,7 +95,7 @@ class AdaptiveThrottleBase(Policy):
             share = self._rejection(now)
             is_refused = share > 0 and dice.random() < share
             if is_refused:
-                self._calls.add(now, marked=False)
+                self._calls.add(now, failed=True)
         if not is_refused:
             return _Admission(self)
         if events.listeners:
@@ -108,7 +109,7 @@ class AdaptiveThrottleBase(Policy):
         accepted = error is None or not self._record(error)
         now = clock.monotonic()
         with self._lock:
-            self._calls.add(now, marked=accepted)
+            self._calls.add(now, failed=not accepted)
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         @functools.wraps(fn)

@@ -252,7 +252,10 @@ class BackoffStrategyBase(Policy):
                 if not drive(call.refuses(result)):
                     return result
                 call.refused(result)
-            return drive(go_on(call, attempt, blocking_pause))
+            result = drive(go_on(call, attempt, blocking_pause))
+            if type(result) not in FINISHED and is_unfinished(result):
+                return self.guard_returned(fn, result, args, kwargs)
+            return result
 
         return guarded
 
@@ -261,9 +264,9 @@ class BackoffStrategyBase(Policy):
         retry, looks_at_results = self.retry, self.retry_result is not None or self.retry is not None
         try:
             while True:
-                if looks_at_results:
-                    await call.close_refused(may_await=pause is async_pause)
                 delay = call.next_delay()
+                if looks_at_results:
+                    await call.close_unseen(may_await=pause is async_pause)
                 if delay:
                     await pause(delay)
                 try:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
+from resilio.errors import CircuitBreakerOpenError
 from resilio.policies import nesting
 from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome, Transition
 from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitStateChanged, told
-from resilio.policies.rejections import cut_rejections, is_rejection_by, rejection_by
+from resilio.policies.rejections import cut_rejections, is_rejection_by, rejection_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from resilio.policies.trip import TripRule
 
 _log = logging.getLogger("resilio")
+
+rejection = CircuitBreakerOpenError.rejection
 
 Change = tuple[Transition, CircuitStateChanged]
 ErrorFilter = type[BaseException] | tuple[type[BaseException], ...]
@@ -98,6 +101,7 @@ class Circuit:
         "_last_failure",
         "_last_failure_text",
         "_lock",
+        "_mark",
         "_rejected",
         "machine",
         "name",
@@ -124,6 +128,7 @@ class Circuit:
         self._last_failure: BaseException | None = None  # the cause of rejections; let go with the next success
         self._last_failure_text = ""
         self._rejected = 0
+        self._mark = id(self)  # names are not unique
         self._failed = 0
         self._changed_at: datetime | None = None
 
@@ -143,8 +148,14 @@ class Circuit:
         if ticket := machine.flow:
             return ticket
         now = clock.monotonic()
-        if now < machine.rejects_until:
-            self._reject(now)
+        if now < machine.rejects_until:  # the short way out: nothing to decide, nothing to change but a count
+            with self._lock:
+                until, cause = machine.rejects_until, self._last_failure
+                self._rejected += now < until
+            if now < until:
+                if until == math.inf or events.listeners:
+                    raise self._held_open(until, now) from cause
+                raise rejection(self.name, until - now, self._mark) from cause
         with self._lock:
             admitted = UNTRACKED if nesting.is_inside(machine) else machine.admit(now)
             is_probe = admitted is not None and machine.is_under_way(admitted)
@@ -157,26 +168,18 @@ class Circuit:
         if admitted is None:
             if events.listeners:
                 events.emit(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
-            raise rejection_by(self, state, retry_after) from cause
+            raise rejection_in(state, self.name, retry_after, self._mark) from cause
         if is_probe and nests:
             nesting.enter(machine, admitted)
         return admitted
 
-    def _reject(self, now: float) -> None:
-        """The short way out while the circuit is open: nothing to decide, nothing to change but a count.
-
-        Returns if somebody changed that just now.
-        """
-        machine = self.machine
-        with self._lock:
-            if now >= machine.rejects_until:
-                return
-            self._rejected += 1
-            state, until, cause = machine.state, machine.rejects_until, self._last_failure
-        retry_after = max(until - now, 0.0) if until < math.inf else None
+    def _held_open(self, until: float, now: float) -> CircuitBreakerOpenError:
+        """The rejection where the state must be looked at: somebody listens, or nobody knows how long it will last."""
+        state = self.machine.state
+        retry_after = until - now if until < math.inf else None
         if events.listeners:
             events.emit(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
-        raise rejection_by(self, state, retry_after) from cause
+        return rejection_in(state, self.name, retry_after, self._mark)
 
     def succeed(self, ticket: int, started: float) -> None:
         """Book the success of a call that began at ``started``, in monotonic seconds (0.0 where no rule asks)."""
@@ -223,7 +226,7 @@ class Circuit:
                 self._last_failure = None
             changes = self._drain(now) if self.machine.transitions else None
         if error is not None and wanted:
-            cut_rejections(self, error)
+            cut_rejections(self._mark, error)
         if events.listeners and wanted:
             if outcome is Outcome.FAILURE:
                 events.emit(CallFailed(circuit=self.name, duration=duration, error=text))
@@ -233,7 +236,7 @@ class Circuit:
             self._announce(changes, now)
 
     def _is_failure(self, error: BaseException) -> bool:
-        if is_interruption(error) or is_rejection_by(self, error):
+        if is_interruption(error) or is_rejection_by(self._mark, error):
             return False
         try:
             return not _matches(error, self.settings.ignore) and _matches(error, self.settings.record)

@@ -272,7 +272,7 @@ class CircuitBreakerBase(Policy):
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         circuit, machine = self._circuit, self._circuit.machine
         meter = machine.meter
-        if self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
+        if circuit.needs_duration or self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
             return self._guard_coroutine_fully(fn)
 
         @functools.wraps(fn)
@@ -314,7 +314,7 @@ class CircuitBreakerBase(Policy):
     def guard_plain(self, fn: PlainCall) -> PlainCall:
         circuit, machine = self._circuit, self._circuit.machine
         meter = machine.meter
-        if self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
+        if circuit.needs_duration or self._failure_result is not None or not isinstance(meter, ConsecutiveMeter):
             return self._guard_plain_fully(fn)
 
         @functools.wraps(fn)

@@ -49,6 +49,6 @@ def _aged(meter: object, passed: float) -> object:
     """A saved meter, ``passed`` seconds later: entries of a window have an age, counts have none."""
     if not isinstance(meter, list):
         return meter
-    if len(meter) == 3 and isinstance(meter[0], float):  # noqa: PLR2004 -- age, calls, marked
+    if len(meter) == 4 and isinstance(meter[0], float):  # noqa: PLR2004 -- age, calls, failed, slow
         return [meter[0] + passed, *meter[1:]]
     return [_aged(each, passed) for each in meter]

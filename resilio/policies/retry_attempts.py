@@ -25,7 +25,7 @@ class Attempt:
     __slots__ = ("_attempts", "_result", "number")
 
     def __init__(self, attempts: _Attempts, number: int) -> None:
-        self._attempts = attempts
+        self._attempts: _Attempts | None = attempts
         self._result: object = None
         self.number = number
 
@@ -34,13 +34,18 @@ class Attempt:
         self._result = result
 
     def __enter__(self) -> Self:
+        if self._attempts is None or self._attempts.is_entered:
+            msg = "an attempt is entered once: put all of its work into one `with attempt:`"
+            raise RuntimeError(msg)
         self._attempts.is_entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        return self._attempts.settle(error, self._result)
+        # The error's traceback holds the caller's frame, which holds this attempt: let it lead no further.
+        attempts, self._attempts = self._attempts, None
+        return attempts is not None and attempts.settle(error, self._result)
 
 
 class _Attempts:
@@ -81,12 +86,13 @@ class _Attempts:
 
     async def _delay(self, *, may_await: bool) -> float:
         try:
-            await self._call.close_refused(may_await=may_await)
-            return self._call.next_delay()
+            delay = self._call.next_delay()
+            await self._call.close_unseen(may_await=may_await)
         except BaseException:
             self._is_over = True
             self._call.forget()
             raise
+        return delay
 
 
 class AsyncAttempts(_Attempts):

@@ -54,14 +54,14 @@ class RetryBudget:
         self.ttl = durations.seconds("ttl", ttl, above=0)
         self._reserve = self.min_per_second * self.ttl
         self._lock = threading.Lock()
-        # Two windows in one: `calls` counts both, `marked` the retries among them.
+        # Two windows in one: `calls` counts both kinds, `failed` the retries among them.
         self._calls = RecentCalls(self.ttl)
 
     def deposit(self) -> None:
         """Count a first attempt."""
         now = clock.monotonic()
         with self._lock:
-            self._calls.add(now, marked=False)
+            self._calls.add(now, failed=False)
 
     def withdraw(self) -> bool:
         """Take one retry out of the budget; False if there is none left."""
@@ -69,7 +69,7 @@ class RetryBudget:
         with self._lock:
             if self._balance(now) < 1:
                 return False
-            self._calls.add(now, marked=True)
+            self._calls.add(now, failed=True)
             return True
 
     @property
@@ -80,7 +80,7 @@ class RetryBudget:
             return self._balance(now)
 
     def _balance(self, now: float) -> float:
-        both, retries = self._calls.totals(now)
+        both, retries, _ = self._calls.totals(now)
         # 5 calls at 20 % are one retry, whatever 0.2 * 5 is in binary.
         return round((both - retries) * self.percent + self._reserve - retries, 9)
 

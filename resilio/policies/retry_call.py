@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from resilio._core import clock, dice, events
 from resilio._core.pauses import haste
-from resilio.errors import RetryExhaustedError
-from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded, told
-from resilio.policies.policy import operation_of
+from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError
+from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded, shown, told
+from resilio.policies.policy import Iteration, Stream, operation_of
 from resilio.policies.retry_after import retry_after
 from resilio.policies.retry_plan import Failure, RetryRun
 from resilio.policies.tenacity_bridge import TenacityBridge
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class RetryCall:
     """The attempts of one call under one strategy."""
 
-    __slots__ = ("_bridge", "_error", "_result", "_run", "_strategy", "args", "fn", "is_waiting", "kwargs")
+    __slots__ = ("_bridge", "_error", "_result", "_run", "_strategy", "_unseen", "args", "fn", "is_waiting", "kwargs")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class RetryCall:
         self.is_waiting = False  # whether an attempt has failed and the next one has not begun
         self._error: Exception | None = None
         self._result: object = None
+        self._unseen: object = None  # a refused result that another attempt follows
         self._bridge = (
             TenacityBridge(fn, args, kwargs, started_at)
             if strategy.wait is not None or strategy.stop is not None or strategy.retry is not None
@@ -57,11 +58,15 @@ class RetryCall:
 
     async def asks(self, error: Exception) -> bool:
         """Ask the strategy's tenacity predicate whether ``error`` is worth another attempt."""
+        if isinstance(error, CircuitBreakerOpenError):
+            return self._strategy.wait_for_circuit
         retry, bridge = self._strategy.retry, self._bridge
         return retry is not None and bridge is not None and await bridge.asks(retry, self._run, error=error)
 
     async def refuses(self, result: object) -> bool:
-        """Tell whether ``result`` is worth another attempt."""
+        """Tell whether ``result`` is worth another attempt. A stream that has begun is no result."""
+        if isinstance(result, (Stream, Iteration)):
+            return False
         refuses, retry = self._strategy.retry_result, self._strategy.retry
         if refuses is not None and refuses(result):
             return True
@@ -86,13 +91,14 @@ class RetryCall:
             RetryExhaustedError: There is no next attempt.
             Exception: The last error itself, if the strategy re-raises.
         """
-        strategy, run, error, bridge = self._strategy, self._run, self._error, self._bridge
+        # The error stays out of this frame, which will be part of its traceback if it is raised again.
+        strategy, run, bridge = self._strategy, self._run, self._bridge
         hasty = haste.get()
         now = clock.monotonic() if run.plan.max_duration is not None or bridge is not None else 0.0
         step = run.decide(
             now,
             dice.random() if run.plan.jitter is not None else 0.0,
-            retry_after(self._result if error is None else error),
+            retry_after(self._result if self._error is None else self._error),
             None if bridge is None else self._tenacity_wait(bridge, now),
             None if hasty is None else hasty.max_attempts,
             None if bridge is None else self._tenacity_stop(bridge, now),
@@ -113,13 +119,13 @@ class RetryCall:
         if bridge is not None:
             bridge.slept(step)
         run.go_on(step, self._failure())
-        self.is_waiting, self._error, self._result = False, None, None
+        self._unseen, self.is_waiting, self._error, self._result = self._result, False, None, None
         return step
 
-    async def close_refused(self, *, may_await: bool) -> None:
-        """Close the result that was just refused, if another attempt will follow; nobody will see it."""
-        if self._error is None:
-            await close_unseen(self._result, may_await=may_await)
+    async def close_unseen(self, *, may_await: bool) -> None:
+        """Close the refused result that another attempt is about to replace; the last one is left to the caller."""
+        unseen, self._unseen = self._unseen, None
+        await close_unseen(unseen, may_await=may_await)
 
     def succeeded(self) -> None:
         """An attempt after the first one ended well."""
@@ -128,16 +134,16 @@ class RetryCall:
 
     def forget(self) -> None:
         """Let go of everything: an error's traceback holds the frames that hold this call."""
-        self._error = self._result = self._bridge = None
+        self._error = self._result = self._unseen = self._bridge = None
         self.args, self.kwargs = (), {}
 
     def _failure_text(self) -> str:
-        return told(self._error) if self._error is not None else f"refused result {self._result!r:.200}"
+        return told(self._error) if self._error is not None else f"refused result {shown(self._result)}"
 
     def _failure(self) -> Failure:
         error = self._error
         if error is None:
-            return "refused result", (f"{self._result!r:.200}",)
+            return "refused result", (shown(self._result),)
         if type(error).__str__ is BaseException.__str__:
             return type(error).__name__, error.args
         return type(error).__name__, (told(error).partition(": ")[2],)

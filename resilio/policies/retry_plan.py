@@ -6,7 +6,7 @@ Sources: the three jitters and their names from Marc Brooker, "Exponential Backo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class BackoffPlan:
     max_duration: float | None
     max_retry_after: float
 
+    _capped: tuple[float, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_capped", tuple(map(self._cap, range(1, _TABULATED + 1))))
+
     def delay(self, retry: int, previous: float, roll: float) -> float:
         """The wait before retry number ``retry`` (from 1).
 
@@ -43,21 +48,26 @@ class BackoffPlan:
             previous: The wait before the last one, 0.0 for none: what decorrelated jitter grows from.
             roll: A random number in [0, 1).
         """
-        if self.jitter == "decorrelated":
-            low = min(self.base_delay, self.max_delay)
-            return min(self.max_delay, low + roll * max(3 * max(previous, low) - low, 0.0))
-        capped = self._capped(retry)
-        if self.jitter == "full":
+        capped = self._capped[retry - 1] if retry <= _TABULATED else self._cap(retry)
+        jitter = self.jitter
+        if jitter is None:
+            return capped
+        if jitter == "full":
             return roll * capped
-        if self.jitter == "equal":
+        if jitter == "equal":
             return capped / 2 + roll * capped / 2
-        return capped
+        low = min(self.base_delay, self.max_delay)
+        return min(self.max_delay, low + roll * max(3 * max(previous, low) - low, 0.0))
 
-    def _capped(self, retry: int) -> float:
+    def _cap(self, retry: int) -> float:
         try:
             return min(self.max_delay, self.base_delay * self.exponential_base ** (retry - 1))
         except OverflowError:  # past 1.8e308 the cap has long been reached
             return self.max_delay if self.base_delay else 0.0
+
+
+_TABULATED = 16
+"""Retries whose delay is computed once; few calls go on longer."""
 
 
 class RetryRun:
@@ -95,9 +105,9 @@ class RetryRun:
             Seconds to wait; or ``"attempts"``, ``"duration"`` or ``"stop"``, whichever limit was met.
         """
         plan, attempt = self.plan, self.attempt
-        if plan.max_retries is not None and attempt > plan.max_retries:
-            return "attempts"
-        if max_attempts is not None and attempt >= max_attempts:
+        if (plan.max_retries is not None and attempt > plan.max_retries) or (
+            max_attempts is not None and attempt >= max_attempts
+        ):
             return "attempts"
         wait = plan.delay(attempt, self.previous_delay, roll) if delay is None else delay
         if retry_after is not None:
@@ -124,9 +134,14 @@ class RetryRun:
         """The attempts before the present one, a line each, oldest first; beyond five only a count."""
         forgotten = self.attempt - 1 - len(self._earlier)
         lines = [f"attempt {number}: {_told(*failure)}" for number, failure in enumerate(self._earlier, forgotten + 1)]
-        return [f"{forgotten} earlier attempts failed as well", *lines] if forgotten else lines
+        if not forgotten:
+            return lines
+        return [f"{forgotten} earlier attempt{'s' if forgotten > 1 else ''} failed as well", *lines]
 
 
 def _told(kind: str, args: tuple[object, ...], longest: int = 200) -> str:
-    text = f"{kind}: {', '.join(map(str, args))}"
+    try:
+        text = f"{kind}: {', '.join(map(str, args))}"
+    except Exception as unprintable:
+        text = f"{kind} (its text cannot be had: {type(unprintable).__name__})"
     return text if len(text) <= longest else text[: longest - 1] + "…"

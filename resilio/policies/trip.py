@@ -143,7 +143,9 @@ class AnyOf(TripRule):
         return tuple(window for rule in self.rules for window in rule.windows)
 
     def meter(self) -> TripMeter:
-        return _AnyMeter(tuple(rule.meter() for rule in self.rules))
+        from resilio.policies.trip_rates import shared_meter  # noqa: PLC0415 -- the rates are built on this module
+
+        return shared_meter(self.rules) or _AnyMeter(tuple(rule.meter() for rule in self.rules))
 
     def condemns(self, *, failed: bool, duration: float) -> bool:
         return any(rule.condemns(failed=failed, duration=duration) for rule in self.rules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ class FailureRate(_RateRule):
         self._check()
 
     def meter(self) -> RateMeter:
-        return RateMeter("failure_rate", self)
+        return RateMeter(self.window, self, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,31 +101,35 @@ class SlowCallRate(_RateRule):
         return True
 
     def meter(self) -> RateMeter:
-        return SlowCallMeter("slow_call_rate", self, durations.seconds("slower_than", self.slower_than))
+        return RateMeter(self.window, None, self)
 
     def condemns(self, *, failed: bool, duration: float) -> bool:
         return failed or duration > durations.seconds("slower_than", self.slower_than)
 
 
 class RateMeter(TripMeter):
-    """Counts the failed among the calls of a window."""
+    """Counts a window for a `FailureRate`, a `SlowCallRate`, or one of each that look at the same window."""
 
-    __slots__ = ("_count", "_minimum", "_name", "_ratio")
+    __slots__ = ("_count", "_failure_minimum", "_failure_ratio", "_slow_minimum", "_slow_ratio", "_slower_than")
 
-    def __init__(self, name: str, rule: _RateRule) -> None:
-        self._name = name
-        self._ratio = rule.ratio
-        self._minimum = rule.minimum_calls
-        self._count = rule.window.count()
+    def __init__(self, window: Window, failures: FailureRate | None, slowness: SlowCallRate | None) -> None:
+        self._count = window.count()
+        self._failure_ratio = _NEVER if failures is None else failures.ratio
+        self._failure_minimum = 1 if failures is None else failures.minimum_calls
+        self._slow_ratio = _NEVER if slowness is None else slowness.ratio
+        self._slow_minimum = 1 if slowness is None else slowness.minimum_calls
+        self._slower_than = math.inf if slowness is None else durations.seconds("slower_than", slowness.slower_than)
 
-    def book(self, *, failed: bool, now: float, duration: float) -> bool:  # noqa: ARG002 -- the other rate's
-        return self._mark(now, marked=failed)
-
-    def _mark(self, now: float, *, marked: bool) -> bool:
+    def book(self, *, failed: bool, now: float, duration: float) -> bool:
         count = self._count
-        count.add(now, marked=marked)
+        count.add(now, failed, duration > self._slower_than)
+        if not count.failed and not count.slow:
+            return False
+        calls = count.calls
         # Dividing rounds correctly, so that 3 of 30 is 0.1; multiplying makes 3.0000000000000004 of it.
-        return count.calls >= self._minimum and count.marked / count.calls >= self._ratio
+        return (calls >= self._failure_minimum and count.failed / calls >= self._failure_ratio) or (
+            calls >= self._slow_minimum and count.slow / calls >= self._slow_ratio
+        )
 
     def clear(self) -> None:
         self._count.clear()
@@ -136,18 +141,22 @@ class RateMeter(TripMeter):
         self._count.load(dumped, now)
 
     def reading(self, now: float) -> Mapping[str, float]:
-        calls, marked = self._count.totals(now)
-        return {"calls": calls, self._name: marked / calls if calls else 0.0}
+        calls, failed, slow = self._count.totals(now)
+        shares = {"failure_rate": (self._failure_ratio, failed), "slow_call_rate": (self._slow_ratio, slow)}
+        rates = {name: (marked / calls if calls else 0.0) for name, (ratio, marked) in shares.items() if ratio < _NEVER}
+        return {"calls": calls, **rates}
 
 
-class SlowCallMeter(RateMeter):
-    """Counts the slow among the calls of a window."""
+_NEVER = 2.0
+"""A share that no count reaches."""
 
-    __slots__ = ("_slower_than",)
 
-    def __init__(self, name: str, rule: SlowCallRate, slower_than: float) -> None:
-        super().__init__(name, rule)
-        self._slower_than = slower_than
-
-    def book(self, *, failed: bool, now: float, duration: float) -> bool:  # noqa: ARG002 -- the other rate's
-        return self._mark(now, marked=duration > self._slower_than)
+def shared_meter(rules: tuple[TripRule, ...]) -> TripMeter | None:
+    """One meter for a failure rate and a slow-call rate that look at the same window: half the work."""
+    if len(rules) != 2:  # noqa: PLR2004
+        return None
+    failures = next((rule for rule in rules if isinstance(rule, FailureRate)), None)
+    slowness = next((rule for rule in rules if isinstance(rule, SlowCallRate)), None)
+    if failures is None or slowness is None or failures.window != slowness.window:
+        return None
+    return RateMeter(failures.window, failures, slowness)

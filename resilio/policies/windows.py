@@ -25,23 +25,25 @@ SLOTS = 256
 
 
 class Totals(NamedTuple):
-    """What a window holds: all its calls, and those of them that were marked."""
+    """What a window holds: all its calls, and those of them that failed or were slow."""
 
     calls: int
-    marked: int
+    failed: int
+    slow: int
 
 
 class WindowCount(ABC):
     """The running count of one window. Not safe across threads by itself."""
 
-    __slots__ = ("calls", "marked")
+    __slots__ = ("calls", "failed", "slow")
 
     def __init__(self) -> None:
         self.calls = 0
-        self.marked = 0
+        self.failed = 0
+        self.slow = 0
 
     @abstractmethod
-    def add(self, now: float, *, marked: bool) -> None:
+    def add(self, now: float, failed: bool, slow: bool = False) -> None:  # noqa: FBT001, FBT002 -- a hot path
         """Count a call that ended at ``now``; expire what is too old."""
 
     @abstractmethod
@@ -54,7 +56,7 @@ class WindowCount(ABC):
 
     @abstractmethod
     def dump(self, now: float) -> list[list[float]]:
-        """What the window holds, oldest first: age in seconds, calls, marked calls."""
+        """What the window holds, oldest first: age in seconds, calls, failed ones, slow ones."""
 
     def load(self, dumped: object, now: float) -> None:
         """Hold what another window dumped, as far as it is young enough.
@@ -63,12 +65,12 @@ class WindowCount(ABC):
             ValueError: It is something else; nothing has changed.
         """
         if not isinstance(dumped, list) or not all(map(_is_entry, dumped)):
-            msg = f"a window was saved as [age, calls, marked calls] each, not {dumped!r:.100}"
+            msg = f"a window was saved as [age, calls, failed, slow] each, not {dumped!r:.100}"
             raise ValueError(msg)
         self.clear()
-        for age, calls, marked in dumped:
+        for age, calls, failed, slow in dumped:
             for place in range(calls):
-                self.add(now - age, marked=place < marked)
+                self.add(now - age, place < failed, place < slow)
 
 
 class Window(ABC):
@@ -128,6 +130,9 @@ class TimeWindow(Window):
         return RecentCalls(durations.seconds("seconds", self.seconds))
 
 
+_FAILED = 1
+
+
 class _LastCalls(WindowCount):
     __slots__ = ("_next", "_ring", "_size")
 
@@ -137,26 +142,32 @@ class _LastCalls(WindowCount):
         self._ring = bytearray(size)
         self._next = 0
 
-    def add(self, now: float, *, marked: bool) -> None:  # noqa: ARG002 -- counts, not times
+    def add(self, now: float, failed: bool, slow: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         place, ring = self._next, self._ring
-        if self.calls == self._size:
-            self.marked += marked - ring[place]
-        else:
+        if self.calls < self._size:
             self.calls += 1
-            self.marked += marked
-        ring[place] = marked
-        self._next = place + 1 if place + 1 < self._size else 0
+        elif gone := ring[place]:
+            self.failed -= gone & _FAILED
+            self.slow -= gone >> 1
+        if failed or slow:
+            ring[place] = failed | slow << 1
+            self.failed += failed
+            self.slow += slow
+        else:
+            ring[place] = 0
+        place += 1
+        self._next = place if place < self._size else 0
 
     def totals(self, now: float) -> Totals:  # noqa: ARG002
-        return Totals(self.calls, self.marked)
+        return Totals(self.calls, self.failed, self.slow)
 
     def clear(self) -> None:
-        self.calls = self.marked = self._next = 0
+        self.calls = self.failed = self.slow = self._next = 0
 
     def dump(self, now: float) -> list[list[float]]:  # noqa: ARG002
         oldest = self._next if self.calls == self._size else 0
         places = [*range(oldest, self.calls), *range(oldest)]
-        return [[0.0, 1, self._ring[place]] for place in places]
+        return [[0.0, 1, self._ring[place] & _FAILED, self._ring[place] >> 1] for place in places]
 
 
 class RecentCalls(WindowCount):
@@ -168,48 +179,51 @@ class RecentCalls(WindowCount):
         super().__init__()
         self._seconds = seconds
         self._width = seconds / SLOTS
-        self._slots: deque[list[float]] = deque()  # [when its first call ended, calls, marked], oldest first
+        self._slots: deque[list[float]] = deque()  # [when its first call ended, calls, failed, slow], oldest first
 
-    def add(self, now: float, *, marked: bool) -> None:
+    def add(self, now: float, failed: bool, slow: bool = False) -> None:  # noqa: FBT001, FBT002
         slots = self._slots
-        if slots:
-            if slots[0][0] <= now - self._seconds:
-                self._expire(now)
-            if slots and now - slots[-1][0] < self._width:
-                last = slots[-1]
-                last[1] += 1
-                last[2] += marked
-            else:
-                slots.append([now, 1, marked])
+        if slots and slots[0][0] <= now - self._seconds:
+            self._expire(now)
+        if slots and now - (last := slots[-1])[0] < self._width:
+            last[1] += 1
+            if failed or slow:
+                last[2] += failed
+                last[3] += slow
         else:
-            slots.append([now, 1, marked])
+            slots.append([now, 1, failed, slow])
         self.calls += 1
-        self.marked += marked
+        if failed or slow:
+            self.failed += failed
+            self.slow += slow
 
     def totals(self, now: float) -> Totals:
         self._expire(now)
-        return Totals(self.calls, self.marked)
+        return Totals(self.calls, self.failed, self.slow)
 
     def clear(self) -> None:
         self._slots.clear()
-        self.calls = self.marked = 0
+        self.calls = self.failed = self.slow = 0
 
     def dump(self, now: float) -> list[list[float]]:
         self._expire(now)
-        return [[now - start, calls, marked] for start, calls, marked in self._slots]
+        return [[now - start, *map(int, counts)] for start, *counts in self._slots]
 
     def _expire(self, now: float) -> None:
         slots, edge = self._slots, now - self._seconds
         if slots and slots[-1][0] <= edge:
             self.clear()
         while slots and slots[0][0] <= edge:
-            _, calls, marked = slots.popleft()
+            _, calls, failed, slow = slots.popleft()
             self.calls -= int(calls)
-            self.marked -= int(marked)
+            self.failed -= int(failed)
+            self.slow -= int(slow)
 
 
 def _is_entry(dumped: object) -> bool:
-    if not isinstance(dumped, list) or len(dumped) != 3:  # noqa: PLR2004 -- age, calls, marked
+    if not isinstance(dumped, list) or len(dumped) != 4:  # noqa: PLR2004 -- age, calls, failed, slow
         return False
-    age, calls, marked = dumped
-    return isinstance(age, (int, float)) and isinstance(calls, int) and isinstance(marked, int) and 0 <= marked <= calls
+    age, *counts = dumped
+    if not isinstance(age, (int, float)) or not all(isinstance(count, int) and count >= 0 for count in counts):
+        return False
+    return bool(counts[0] >= max(counts))
