@@ -32,7 +32,7 @@ class Reprocessor:
     def __init__(self, fn: Callable[[Any], Any]) -> None:
         colour = colour_of(fn)
         if colour not in (Colour.COROUTINE, Colour.PLAIN):
-            msg = f"reprocessor must be an async or a plain function; {name_of(fn)} is a {colour.value}"
+            msg = f"reprocessor must be an async or a plain function; {name_of(fn)} is a kind of {colour.value}"
             raise TypeError(msg)
         self.fn = fn
         self.is_async = colour is Colour.COROUTINE

@@ -13,6 +13,7 @@ import copy
 import threading
 from collections import defaultdict
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -73,6 +74,7 @@ class _ThreadOfItsOwn(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # nobody can cancel it any more
         threading.Thread(target=fn, args=(*args, future), name="resilio group commit").start()
         return future
 
@@ -181,7 +183,8 @@ class GroupCommit(Generic[Item]):
     async def _hop_on_trio(self, call: int) -> None:
         try:
             limiter = anyio.CapacityLimiter(1)  # the default one would count a thread that lingers
-            await anyio.to_thread.run_sync(self._run, call, None, abandon_on_cancel=True, limiter=limiter)
+            with suppress(RuntimeError):  # no thread is left; the next line finds out for itself
+                await anyio.to_thread.run_sync(self._run, call, None, abandon_on_cancel=True, limiter=limiter)
         finally:
             self._see_to(call)
 
@@ -211,13 +214,12 @@ class GroupCommit(Generic[Item]):
 
     def _run(self, call: int, hop: Future[None] | None) -> None:
         """Commit until nothing comes any more."""
+        with self._lock:
+            is_wanted = self._phase is _Phase.STARTING and self._call == call
+            if is_wanted:
+                self._phase = _Phase.BUSY
         if hop is not None:
             hop.set_result(None)  # the event loop has done its part; it need not wait for a thread that lingers
-        with self._lock:
-            if self._phase is not _Phase.STARTING or self._call != call:
-                return
-            self._phase = _Phase.BUSY
-        is_wanted = True
         while is_wanted:
             with self._lock:
                 batch = self._take()
@@ -246,7 +248,11 @@ class GroupCommit(Generic[Item]):
     def _process(self, batch: list[_Waiter[Item]]) -> None:
         outcomes: Sequence[object] = [RuntimeError("the commit was interrupted")] * len(batch)
         try:
-            outcomes = self._commit([each.item for each in batch])
+            found = self._commit([each.item for each in batch])
+            if len(found) != len(batch):
+                outcomes = [RuntimeError(f"{len(batch)} items, but {len(found)} outcomes")] * len(batch)
+            else:
+                outcomes = found
         except Exception as error:
             outcomes = [_copy_of(error) for _ in batch]
         finally:

@@ -79,10 +79,11 @@ class Journal:
                 if is_syncing:
                     log.file.make_durable()
             except OSError as error:
-                if is_syncing or log.file.end != start:
+                # A refused append of letters leaves all as it was. Else the index may be ahead, or the disk behind.
+                if is_syncing or log.file.end != start or not all(isinstance(each, Add) for each in operations):
                     log.file.cut_to(start)
                     log.forget()
-                msg = f"cannot write to {self.location}: {error.strerror}; nothing of it was kept"
+                msg = f"cannot write to {self.location}: {error.strerror or error}; nothing of it was kept"
                 raise LetterNotKeptError(msg, location=self.location) from error
             log.compact_if_worth_it()
             return outcomes
@@ -157,7 +158,7 @@ class Journal:
                             log.forget()
                             raise
                 except OSError as error:
-                    msg = f"cannot read or repair {self.location}: {error.strerror}"
+                    msg = f"cannot read or repair {self.location}: {error.strerror or error}"
                     raise DeadLetterQueueError(msg, location=self.location) from error
                 finally:
                     told.extend(log.told)

@@ -45,7 +45,8 @@ class JournalFile:
         self._fd = -1
         self._lock = FileLock(f"{path}.lock")
         self._identity = (0, 0)
-        self._unfinished: tuple[tuple[int, int], int, int] | None = None  # file, good size, size with the failed write
+        # A failed write that could not be cut off: the file, its size without, its size with it.
+        self._unfinished: tuple[tuple[int, int], int, int] | None = None
         self._name_unsynced = False
 
     # -- opening and locking -------------------------------------------------------------------------------------------
@@ -63,7 +64,8 @@ class JournalFile:
         try:
             self._lock.acquire()
         except OSError as error:
-            msg = f"cannot lock {self._lock.path}: {error.strerror}; dead letters need a directory they may write to"
+            reason = error.strerror or error
+            msg = f"cannot lock {self._lock.path}: {reason}; dead letters need a directory they may write to"
             raise DeadLetterQueueError(msg, location=self.path) from error
         try:
             yield
@@ -142,7 +144,7 @@ class JournalFile:
             raise
 
     def _cannot_open(self, error: OSError) -> DeadLetterQueueError:
-        msg = f"cannot open the dead letter file {self.path}: {error.strerror}"
+        msg = f"cannot open the dead letter file {self.path}: {error.strerror or error}"
         return DeadLetterQueueError(msg, location=self.path)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -157,6 +159,9 @@ class JournalFile:
         while self.end < size:
             chunk = os.pread(self._fd, min(want, size - self.end), self.end)
             last = chunk.rfind(b"\n")
+            if not chunk:  # somebody cuts the file without asking for the lock
+                self.size = self.end
+                return
             if last < 0:
                 if self.end + len(chunk) >= size:
                     return

@@ -198,8 +198,16 @@ class DeadLetterQueue:
         Cancelled, it gives the claim back at once; a plain reprocessor that runs already is waited for first.
         """
         replayer = self._replayer()
-        held, _ = self._held.pop(_id(message_id), (None, None))
-        claim = await self._store().claim_one(message_id, seconds=self.visibility_timeout, held=held)
+        # Taken, so that of two calls at once only one comes with the claim that `receive_from_dlq` made.
+        held = self._held.pop(_id(message_id), None)
+        try:
+            claim = await self._store().claim_one(
+                message_id, seconds=self.visibility_timeout, held=None if held is None else held[0]
+            )
+        except BaseException:
+            if held is not None:
+                self._held[message_id] = held
+            raise
         attempt = await replayer.replay(claim)
         if attempt.error is not None:
             raise attempt.error

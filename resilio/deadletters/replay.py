@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from resilio._core import clock, events
+from resilio._core.cancellation import is_interruption
 from resilio.deadletters.attempt import Attempt
 from resilio.deadletters.error_info import brief, describe
 from resilio.deadletters.errors import DeadLetterQueueError
@@ -69,19 +70,20 @@ class Replayer:
             BaseException: The run was interrupted; the claim was given back.
         """
         attempt = Attempt()
+        is_concluding = False
         try:
             await attempt.run(self._reprocessor, claim.letter.message, patience=self._patience)
-        except GeneratorExit:  # no more awaiting
+            is_concluding = True
+            await self._conclude(claim, attempt)
+        except BaseException as error:
+            if is_interruption(error) and not isinstance(error, GeneratorExit):
+                # If the disk refuses now, or takes too long, the claim runs out by itself.
+                with suppress(DeadLetterQueueError), anyio.move_on_after(GIVE_BACK_WITHIN, shield=True):
+                    if attempt.is_done and not is_concluding:
+                        await self._conclude(claim, attempt)
+                    else:  # behind a conclusion that is under way, this only waits for it
+                        await self._store.release(claim.token)
             raise
-        except BaseException:
-            # If the disk refuses now, or takes too long, the claim runs out by itself.
-            with suppress(DeadLetterQueueError), anyio.move_on_after(GIVE_BACK_WITHIN, shield=True):
-                if attempt.is_done:
-                    await self._conclude(claim, attempt)
-                else:
-                    await self._store.release(claim.token)
-            raise
-        await self._conclude(claim, attempt)
         return attempt
 
     async def replay_waiting(self, limit: int | None, *, seconds: float) -> ReplaySummary:

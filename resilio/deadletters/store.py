@@ -160,7 +160,8 @@ class BlockingStore(Protocol):
 class Store(Protocol):
     """Where a queue keeps its letters. Safe to use from several event loops at once.
 
-    Cancelling a call that claims gives the claim back. Cancelling one that removes or books does not undo it.
+    Cancelling a call that claims gives the claim back. Cancelling one that removes or books does not undo it: the next
+    call of the same task still takes effect after it.
     """
 
     @property

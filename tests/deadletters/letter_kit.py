@@ -1,0 +1,92 @@
+"""What the tests of this room share: a clock moved by hand, lines as they lie on disk, processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from resilio._core import clock, events
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from resilio._core.events import Event
+
+
+class HandClock:
+    """Time that moves only when told."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
+    def utcnow(self) -> datetime:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def sleep_blocking(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def wait_blocking(self, event: threading.Event, timeout: float | None) -> bool:
+        return event.wait(timeout)
+
+
+@contextmanager
+def hand_clock() -> Iterator[HandClock]:
+    """A clock moved by hand, in force while the block runs."""
+    hand = HandClock()
+    with clock.installed(hand):
+        yield hand
+
+
+@contextmanager
+def heard(*kinds: type[Event]) -> Iterator[list[Any]]:
+    """The events of these kinds that are emitted while the block runs."""
+    found: list[Event] = []
+    with events.subscribe(found.append, *kinds):
+        yield found
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """Every line of a journal that holds something, parsed."""
+    return [json.loads(each) for each in path.read_bytes().split(b"\n") if each.strip()]
+
+
+def size_of(path: Path) -> int | None:
+    """How many bytes a file has, None if it is not there."""
+    return path.stat().st_size if path.exists() else None
+
+
+def jq(program: str, path: Path) -> str:
+    """What jq makes of a file."""
+    ran = subprocess.run(  # noqa: S603
+        ["jq", "-r", program, str(path)],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout
+
+
+def run_python(code: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter of its own."""
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "error", "-c", code, *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
