@@ -38,7 +38,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from resilio import settings
-from resilio._core import clock, durations
+from resilio._core import clock, durations, events
 from resilio._core.colour import FINISHED, is_unfinished, refuse_unless_plain
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
@@ -79,6 +79,7 @@ class BackoffStrategyBase(Policy):
         "retry_exceptions",
         "retry_result",
         "stop",
+        "uses_tenacity",
         "wait",
         "wait_for_circuit",
     )
@@ -114,13 +115,14 @@ class BackoffStrategyBase(Policy):
         self.retry_exceptions = _retry_exceptions(retry_exceptions)
         self.retry_result = _result_predicate(retry_result)
         self.budget = _budget(budget)
+        self.uses_tenacity = any(each is not None for each in (wait, stop, retry))
         self.wait = _strategy("wait", wait)
         self.stop = _strategy("stop", stop)
         self.retry = _strategy("retry", retry, may_be_async=True)
         self.wait_for_circuit = durations.flag("wait_for_circuit", wait_for_circuit)
         self.reraise = durations.flag("reraise", reraise)
         # tenacity strategies are told the seconds since the start, which is before the first attempt.
-        self._is_timed = any(each is not None for each in (self.plan.max_duration, wait, stop, retry))
+        self._is_timed = self.uses_tenacity or self.plan.max_duration is not None
         self._prepare()
 
     def __repr__(self) -> str:
@@ -166,7 +168,7 @@ class BackoffStrategyBase(Policy):
         chosen = self.retry_exceptions
         if chosen is None:
             # Another retry has tried that one often enough; more of them would multiply.
-            return not isinstance(error, RetryExhaustedError) and is_transient(error)
+            return is_transient(error) and not isinstance(error, RetryExhaustedError)
         return isinstance(error, chosen) if isinstance(chosen, tuple) else bool(chosen(error))
 
     @classmethod
@@ -277,7 +279,8 @@ class BackoffStrategyBase(Policy):
                     call.failed(error)
                 else:
                     if not looks_at_results or not await call.refuses(result):
-                        call.succeeded()
+                        if events.listeners:
+                            call.succeeded()
                         return result
                     call.refused(result)
         finally:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from resilio.policies.backoff import BackoffStrategyBase
 
 
-class RetryCall:
+class RetryCall(RetryRun):
     """The attempts of one call under one strategy."""
 
-    __slots__ = ("_bridge", "_error", "_result", "_run", "_strategy", "_unseen", "args", "fn", "is_waiting", "kwargs")
+    __slots__ = ("_bridge", "_error", "_result", "_strategy", "_unseen", "args", "fn", "is_waiting", "kwargs")
 
     def __init__(
         self,
@@ -38,21 +38,12 @@ class RetryCall:
     ) -> None:
         self.fn, self.args, self.kwargs = fn, args, kwargs
         self._strategy = strategy
-        self._run = RetryRun(strategy.plan, started_at)
+        super().__init__(strategy.plan, started_at)
         self.is_waiting = False  # whether an attempt has failed and the next one has not begun
         self._error: Exception | None = None
         self._result: object = None
         self._unseen: object = None  # a refused result that another attempt follows
-        self._bridge = (
-            TenacityBridge(fn, args, kwargs, started_at)
-            if strategy.wait is not None or strategy.stop is not None or strategy.retry is not None
-            else None
-        )
-
-    @property
-    def attempt(self) -> int:
-        """The number of the present attempt, from 1."""
-        return self._run.attempt
+        self._bridge = TenacityBridge(fn, args, kwargs, started_at) if strategy.uses_tenacity else None
 
     # -- is it worth another try? ----------------------------------------------------------------------------------
 
@@ -61,7 +52,7 @@ class RetryCall:
         if isinstance(error, CircuitBreakerOpenError):
             return self._strategy.wait_for_circuit
         retry, bridge = self._strategy.retry, self._bridge
-        return retry is not None and bridge is not None and await bridge.asks(retry, self._run, error=error)
+        return retry is not None and bridge is not None and await bridge.asks(retry, self, error=error)
 
     async def refuses(self, result: object) -> bool:
         """Tell whether ``result`` is worth another attempt. A stream that has begun is no result."""
@@ -72,7 +63,7 @@ class RetryCall:
             return True
         if retry is None or self._bridge is None:
             return False
-        return await self._bridge.asks(retry, self._run, result=result)
+        return await self._bridge.asks(retry, self, result=result)
 
     def failed(self, error: Exception) -> None:
         """The present attempt failed with ``error``."""
@@ -92,12 +83,12 @@ class RetryCall:
             Exception: The last error itself, if the strategy re-raises.
         """
         # The error stays out of this frame, which will be part of its traceback if it is raised again.
-        strategy, run, bridge = self._strategy, self._run, self._bridge
+        strategy, plan, bridge = self._strategy, self.plan, self._bridge
         hasty = haste.get()
-        now = clock.monotonic() if run.plan.max_duration is not None or bridge is not None else 0.0
-        step = run.decide(
+        now = clock.monotonic() if plan.max_duration is not None or bridge is not None else 0.0
+        step = self.decide(
             now,
-            dice.random() if run.plan.jitter is not None else 0.0,
+            dice.random() if plan.jitter is not None else 0.0,
             retry_after(self._result if self._error is None else self._error),
             None if bridge is None else self._tenacity_wait(bridge, now),
             None if hasty is None else hasty.max_attempts,
@@ -111,14 +102,14 @@ class RetryCall:
             events.emit(
                 RetryScheduled(
                     operation=operation_of(self.fn, self.args),
-                    attempt=run.attempt,
+                    attempt=self.attempt,
                     error=self._failure_text(),
                     delay=step,
                 )
             )
         if bridge is not None:
             bridge.slept(step)
-        run.go_on(step, self._failure())
+        self.go_on(step, self._failure())
         self._unseen, self.is_waiting, self._error, self._result = self._result, False, None, None
         return step
 
@@ -128,9 +119,8 @@ class RetryCall:
         await close_unseen(unseen, may_await=may_await)
 
     def succeeded(self) -> None:
-        """An attempt after the first one ended well."""
-        if events.listeners:
-            events.emit(RetrySucceeded(operation=operation_of(self.fn, self.args), attempts=self._run.attempt))
+        """Tell that an attempt after the first one ended well."""
+        events.emit(RetrySucceeded(operation=operation_of(self.fn, self.args), attempts=self.attempt))
 
     def forget(self) -> None:
         """Let go of everything: an error's traceback holds the frames that hold this call."""
@@ -149,26 +139,26 @@ class RetryCall:
         return type(error).__name__, (told(error).partition(": ")[2],)
 
     def _give_up(self, reason: str) -> NoReturn:
-        run, error, text = self._run, self._error, self._failure_text()
+        error, text = self._error, self._failure_text()
         operation = operation_of(self.fn, self.args)
         if events.listeners:
-            events.emit(RetryGivenUp(operation=operation, attempt=run.attempt, error=text, reason=reason))
+            events.emit(RetryGivenUp(operation=operation, attempt=self.attempt, error=text, reason=reason))
         if error is not None and self._strategy.reraise:
             self._error = None
             try:
                 raise error
             finally:
                 del error
-        many = "1 attempt" if run.attempt == 1 else f"{run.attempt} attempts"
+        many = "1 attempt" if self.attempt == 1 else f"{self.attempt} attempts"
         exhausted = RetryExhaustedError(
             f"{operation} failed after {many}: {text}",
-            attempts=run.attempt,
+            attempts=self.attempt,
             last_exception=error,
             last_result=self._result,
             operation=operation,
             reason=reason,
         )
-        for line in run.history():
+        for line in self.history():
             exhausted.add_note(line)
         try:
             raise exhausted from error
@@ -179,7 +169,7 @@ class RetryCall:
         wait = self._strategy.wait
         if wait is None:
             return None
-        return float(wait(bridge.show(self._run, error=self._error, result=self._result, now=now)))
+        return float(wait(bridge.show(self, error=self._error, result=self._result, now=now)))
 
     def _tenacity_stop(self, bridge: TenacityBridge, now: float) -> Callable[[float], bool] | None:
         stop = self._strategy.stop
@@ -187,7 +177,7 @@ class RetryCall:
             return None
 
         def stops(delay: float) -> bool:
-            state = bridge.show(self._run, error=self._error, result=self._result, now=now)
+            state = bridge.show(self, error=self._error, result=self._result, now=now)
             state.upcoming_sleep = delay
             return bool(stop(state))
 

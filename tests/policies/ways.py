@@ -10,9 +10,9 @@ A test is a plain function; a way brings its own event loop, and puts it on the 
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -24,9 +24,11 @@ from resilio._core import clock
 from resilio.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 
     from resilio import Policy
+
+T = TypeVar("T")
 
 
 class Flaky:
@@ -58,6 +60,27 @@ class Flaky:
     def waits(self) -> list[float]:
         """The seconds between its calls."""
         return [round(later - earlier, 6) for earlier, later in zip(self.times, self.times[1:], strict=False)]
+
+
+@contextmanager
+def on_the_clock() -> Iterator[None]:
+    """Put the running event loop on the virtual clock while the block runs, if one is in force."""
+    now = clock.current()
+    if isinstance(now, VirtualClock):
+        with now.loop():
+            yield
+    else:
+        yield
+
+
+def on(backend: str, main: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Run ``main(*args)`` on an event loop of ``backend``, on the virtual clock if one is in force."""
+
+    async def run() -> T:
+        with on_the_clock():
+            return await main(*args)
+
+    return anyio.run(run, backend=backend)
 
 
 # -- on an event loop --------------------------------------------------------------------------------------------------
@@ -193,21 +216,24 @@ class Way:
         """Call ``fn`` under ``policy``; what it raises comes through as it is."""
         if self.backend is None:
             return _BLOCKING[self.form](policy, fn)
-        result, error = anyio.run(self._outcome, policy, fn, backend=self.backend)
-        if error is not None:
-            raise error
-        return result
-
-    async def _outcome(self, policy: Any, fn: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        # An event loop treats some exceptions in its own ways: they do not pass through it.
-        now = clock.current()
+        # An event loop treats some exceptions in its own ways, and may hold results for a while: nothing passes
+        # through it.
+        outcome: list[tuple[Any, BaseException | None]] = []
+        anyio.run(self._book, policy, fn, outcome, backend=self.backend)
+        result, error = outcome.pop()
+        if error is None:
+            return result
         try:
-            if isinstance(now, VirtualClock):
-                with now.loop():
-                    return await _ASYNC[self.form](policy, fn), None
-            return await _ASYNC[self.form](policy, fn), None
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    async def _book(self, policy: Any, fn: Callable[[], Any], outcome: list[tuple[Any, BaseException | None]]) -> None:
+        try:
+            with on_the_clock():
+                outcome.append((await _ASYNC[self.form](policy, fn), None))
         except BaseException as error:
-            return None, error
+            outcome.append((None, error))
 
     def __str__(self) -> str:
         return f"{self.backend or 'blocking'}: {self.form}"
