@@ -6,18 +6,17 @@ over plain code only, never across a call, an await, or a listener.
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import threading
 from dataclasses import dataclass, fields, replace
-from types import CellType, FunctionType
 from typing import TYPE_CHECKING
 
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
 from resilio.errors import CircuitBreakerOpenError
 from resilio.policies import nesting
+from resilio.policies.agreement import agree
 from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome, Transition
 from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitStateChanged, told
 from resilio.policies.rejections import cut_rejections, is_rejection_by, rejection_in
@@ -57,7 +56,7 @@ class CircuitSettings:
         return ", ".join(
             f"{each.name}={getattr(self, each.name)!r}, not {getattr(other, each.name)!r}"
             for each in fields(self)
-            if not _agree(getattr(self, each.name), getattr(other, each.name))
+            if not agree(getattr(self, each.name), getattr(other, each.name))
         )
 
 
@@ -120,7 +119,7 @@ class Circuit:
             break_length=math.inf if callable(recovery) else recovery,
             half_open_max_calls=settings.half_open_max_calls,
             success_threshold=settings.success_threshold,
-            half_open_timeout=self._probe_timeout(),
+            half_open_timeout=self._probe_timeout(0.0 if callable(recovery) else recovery),
         )
         # Re-entrant, because the garbage collector may run inside it and close a guarded stream that nobody reads any
         # more, which then gives its ticket back.
@@ -329,7 +328,7 @@ class Circuit:
             length = self._break_for(failed_probes)
         finally:  # whatever comes: until the length is known, the circuit stays open
             with self._lock:
-                self.machine.set_break(number, now + length)
+                self.machine.set_break(number, now + length, self._probe_timeout(length))
         return length
 
     def _break_for(self, failed_probes: int) -> float:
@@ -343,11 +342,9 @@ class Circuit:
             _log.exception("recovery_timeout of circuit %r failed; the break lasts %g s", self.name, _DEFAULT_BREAK)
             return _DEFAULT_BREAK
 
-    def _probe_timeout(self) -> float:
-        if self.settings.half_open_timeout is not None:
-            return self.settings.half_open_timeout
-        # With a break of no length, a probe that is lost at once would let every caller through.
-        return self._break_for(0) or _DEFAULT_BREAK
+    def _probe_timeout(self, break_length: float) -> float:
+        # After a break of no length, a probe that is lost at once would let every caller through.
+        return self.settings.half_open_timeout or break_length or _DEFAULT_BREAK
 
 
 _DEFAULT_BREAK = 60.0
@@ -357,41 +354,3 @@ def _matches(error: BaseException, wanted: ErrorFilter | Callable[[BaseException
     if isinstance(wanted, (type, tuple)):
         return isinstance(error, wanted)
     return bool(wanted(error))
-
-
-def _agree(mine: object, other: object, depth: int = 5) -> bool:
-    if mine is other:
-        return True
-    if depth and isinstance(mine, FunctionType) and isinstance(other, FunctionType):
-        return mine.__code__ == other.__code__ and _all_agree(_held(mine), _held(other), depth)
-    if depth and isinstance(mine, functools.partial) and isinstance(other, functools.partial):
-        return _all_agree(_bound(mine), _bound(other), depth)
-    try:
-        return bool(mine == other)
-    except Exception:  # a closure may hold anything, an array for one
-        return False
-
-
-def _all_agree(mine: list[object], other: list[object], depth: int) -> bool:
-    return len(mine) == len(other) and all(_agree(*pair, depth - 1) for pair in zip(mine, other, strict=True))
-
-
-def _held(function: FunctionType) -> list[object]:
-    # What decides beside the code: defaults, and the variables it closes over.
-    cells = map(_content, function.__closure__ or ())
-    return [*(function.__defaults__ or ()), *_items(function.__kwdefaults__ or {}), *cells]
-
-
-def _content(cell: CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # no value assigned yet
-        return None
-
-
-def _bound(partial: functools.partial[object]) -> list[object]:
-    return [partial.func, *partial.args, *_items(partial.keywords)]
-
-
-def _items(named: dict[str, object]) -> list[object]:
-    return [each for item in sorted(named.items(), key=lambda item: item[0]) for each in item]

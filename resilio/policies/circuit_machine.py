@@ -247,10 +247,14 @@ class CircuitMachine:
         self._break_number = self.transition_count + 1
         self._change(CircuitState.OPEN, self._manual, began_break=self.failed_probes)
 
-    def set_break(self, number: int, over_at: float) -> None:
-        """Let the break that began with transition ``number`` end at ``over_at``, unless it is no longer on."""
+    def set_break(self, number: int, over_at: float, half_open_timeout: float) -> None:
+        """Let the break that began with transition ``number`` end at ``over_at``, unless it is no longer on.
+
+        A probe after it counts as lost after ``half_open_timeout`` seconds.
+        """
         if number == self._break_number:
             self._break_over_at = over_at
+            self._half_open_timeout = half_open_timeout
             self._note_rejections()
 
     def _half_open(self) -> None:

@@ -7,6 +7,7 @@ some breaker still holds keeps its identity even then: the register remembers it
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -38,16 +39,18 @@ class CircuitRegister:
         Raises:
             ValueError: There is one with other settings.
         """
+        circuit = self.find(name) or self._keep(name, Circuit(name, settings))
+        # Comparing settings may run code of the user's: no lock is held here.
+        if circuit.settings is not settings and (difference := circuit.settings.difference(settings)):
+            advice = "give the same settings everywhere, or another name"
+            msg = f"circuit {name!r} exists already, with {difference}; {advice}"
+            raise ValueError(msg)
+        return self._keep(name, circuit)
+
+    def _keep(self, name: str, circuit: Circuit) -> Circuit:
+        """Make ``circuit`` the one used last, unless another one has come to that name first; return the one it is."""
         with self._lock:
-            circuit = self._alive.get(name)
-            if circuit is None:
-                circuit = self._alive[name] = Circuit(name, settings)
-            elif difference := circuit.settings.difference(settings):
-                msg = (
-                    f"circuit {name!r} exists already, with {difference}; "
-                    "give the same settings everywhere, or another name"
-                )
-                raise ValueError(msg)
+            circuit = self._alive.setdefault(name, circuit)
             self._kept[name] = circuit
             self._kept.move_to_end(name)
             if len(self._kept) > self._capacity:
@@ -65,8 +68,10 @@ class CircuitRegister:
             return [circuit for _, circuit in sorted(self._alive.items())]
 
     def _forget_one(self) -> None:
-        name = next((name for name, circuit in self._kept.items() if circuit.is_idle), next(iter(self._kept)))
-        del self._kept[name]
+        # Never the one looked up last: a breaker built inside a function would have a circuit for that call alone.
+        others = itertools.islice(self._kept.items(), len(self._kept) - 1)
+        idle = (name for name, circuit in others if circuit.is_idle)
+        del self._kept[next(idle, next(iter(self._kept)))]
 
 
 circuits = CircuitRegister()
