@@ -58,7 +58,7 @@ def test_a_class_is_refused(build: type[CircuitBreaker]) -> None:
         build()(Service)
 
 
-@pytest.mark.parametrize("thing", [None, 42, "name", property(lambda self: 1)], ids=repr)
+@pytest.mark.parametrize("thing", [None, 42, "name", property(lambda self: 1)], ids=lambda thing: type(thing).__name__)
 def test_what_cannot_be_called_is_refused(thing: Any) -> None:
     """So is everything that is no callable."""
     with pytest.raises(TypeError, match="expected a callable"):
