@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Coroutine
+
 from resilio._core.colour import is_awaitable
+
+_log = logging.getLogger("resilio")
 
 
 async def close_unseen(result: object, *, may_await: bool) -> None:
-    """Close ``result`` by its ``aclose`` or ``close``, if it has one.
+    """Close ``result`` by its ``aclose`` or ``close``, if it has one. A closing that fails is logged: it was bad anyway.
 
     Args:
         result: What was refused, or came too late.
         may_await: Whether this runs on an event loop; if not, only a plain ``close`` is called.
     """
-    aclose = getattr(result, "aclose", None)
-    if may_await and callable(aclose):
-        closing = aclose()
+    try:
+        aclose = getattr(result, "aclose", None)
+        close = aclose if may_await and callable(aclose) else getattr(result, "close", None)
+        closing = close() if callable(close) else None
         if is_awaitable(closing):
-            await closing
-        return
-    close = getattr(result, "close", None)
-    if callable(close):
-        closing = close()
-        if may_await and is_awaitable(closing):
-            await closing
+            if may_await:
+                await closing
+            elif isinstance(closing, Coroutine):
+                closing.close()  # nobody can await it here
+    except Exception:
+        _log.exception("closing a discarded result failed (a %s)", type(result).__name__)
