@@ -13,9 +13,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from resilio._core.events import Event, Subscription, subscribe
-    from resilio.alerting.channels import NotificationChannel
+    from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
     from resilio.alerting.events import NotificationFailed, NotificationSent
-    from resilio.alerting.notification import NotificationResult
+    from resilio.alerting.notification import ChannelOutcome, Notification, NotificationResult
     from resilio.alerting.notifier import AdminNotifier
     from resilio.deadletters.errors import (
         DeadLetterQueueError,
@@ -101,6 +101,8 @@ __all__ = (
     "CallFailed",
     "CallRejected",
     "CallSucceeded",
+    "Channel",
+    "ChannelOutcome",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
     "CircuitSnapshot",
@@ -133,9 +135,11 @@ __all__ = (
     "LetterStatus",
     "LettersImported",
     "LettersPurged",
+    "LogChannel",
     "MessageClaimedError",
     "MessageNotFoundError",
     "NotOurFileError",
+    "Notification",
     "NotificationChannel",
     "NotificationFailed",
     "NotificationResult",
@@ -175,9 +179,9 @@ __all__ = (
 
 _HOMES = {
     "resilio._core.events": ("Event", "Subscription", "subscribe"),
-    "resilio.alerting.channels": ("NotificationChannel",),
+    "resilio.alerting.channels": ("Channel", "LogChannel", "NotificationChannel"),
     "resilio.alerting.events": ("NotificationFailed", "NotificationSent"),
-    "resilio.alerting.notification": ("NotificationResult",),
+    "resilio.alerting.notification": ("ChannelOutcome", "Notification", "NotificationResult"),
     "resilio.alerting.notifier": ("AdminNotifier",),
     "resilio.deadletters.errors": (
         "DeadLetterQueueError",

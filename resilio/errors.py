@@ -185,21 +185,22 @@ class CircuitBreakerOpenError(IntegrationError):
 
     @classmethod
     def rejection(
-        cls, breaker: str, retry_after: float | None, why: str, circuit: int | None = None
+        cls, breaker: str, retry_after: float | None, circuit: int | None = None, why: str | None = None
     ) -> CircuitBreakerOpenError:
         """The error of a circuit, with nothing formatted yet.
 
         Args:
             breaker: The circuit's name.
             retry_after: Seconds until the circuit will try again; None when nobody can tell.
-            why: The rest of the sentence "circuit ... is".
             circuit: Marks the circuit it comes from, for names are not unique.
+            why: The rest of the sentence "circuit ... is", if it is not simply open.
         """
         error = cls.__new__(cls)
         error.breaker = breaker
         error.retry_after = retry_after
-        error._why = why  # noqa: SLF001 -- it is one of us
-        error._circuit = circuit  # noqa: SLF001
+        error._circuit = circuit  # noqa: SLF001 -- it is one of us
+        if why is not None:
+            error._why = why  # noqa: SLF001
         return error
 
     _why = "open"

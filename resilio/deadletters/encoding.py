@@ -61,14 +61,13 @@ def _looks_wrapped(field: object) -> bool:
 
 
 def _wrapped(field: object) -> object:
-    if not _looks_wrapped(field):
-        try:
-            _utf8(field).encode()
-        except UnicodeEncodeError:
-            pass
-        else:
-            return field
-    return {_WRAPPED: _ascii(field)}
+    if _looks_wrapped(field):
+        return {_WRAPPED: _ascii(field)}
+    try:
+        _utf8(field).encode()
+    except UnicodeEncodeError:
+        return {_WRAPPED: _ascii(field)}
+    return field
 
 
 def carry(message: object, *, name: str = "message", fallback: Fallback | None = None) -> Any:

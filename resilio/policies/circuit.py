@@ -124,7 +124,7 @@ class Circuit:
         # Re-entrant, because the garbage collector may run inside it and close a guarded stream that nobody reads any
         # more, which then gives its ticket back.
         self._lock = threading.RLock()
-        self._last_failure: BaseException | None = None  # the cause of rejections; let go with the next success
+        self._last_failure: BaseException | None = None  # the cause of rejections; let go when none is counted
         self._last_failure_text = ""
         self._rejected = 0
         self._mark = id(self)  # names are not unique
@@ -187,8 +187,9 @@ class Circuit:
         if ticket and ticket == machine.flow and not events.listeners:  # the path that every call of a rate rule takes
             with self._lock:
                 if ticket == machine.flow:
-                    self._last_failure = None
                     if not machine.meter.book(failed=False, now=now, duration=now - started):
+                        if self._last_failure is not None:
+                            self._forget_failure()
                         return
                     machine.open(now)
                 changes = self._drain(now)
@@ -222,7 +223,7 @@ class Circuit:
                 self._failed += 1
                 self._last_failure, self._last_failure_text = error, text
             elif wanted and outcome is Outcome.SUCCESS:
-                self._last_failure = None
+                self._forget_failure()
             changes = self._drain(now) if self.machine.transitions else None
         if error is not None and wanted:
             cut_rejections(self._mark, error)
@@ -250,8 +251,7 @@ class Circuit:
         """Apply a manual change and tell of it."""
         with self._lock:
             change(self.machine)
-            if self.machine.flow:
-                self._last_failure = None  # its count is gone as well
+            self._forget_failure()
             now = clock.monotonic()
             changes = self._drain(now)
         self._announce(changes, now)
@@ -290,6 +290,11 @@ class Circuit:
         return self.machine.flow != UNTRACKED
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _forget_failure(self) -> None:
+        # It holds frames, and these hold whatever they held: a circuit that counts no failure keeps none.
+        if self.machine.flow and not self.machine.meter.holds_failures:
+            self._last_failure = None
 
     def _drain(self, now: float) -> list[Change]:
         machine = self.machine

@@ -124,6 +124,7 @@ class CircuitBreakerBase(Policy):
         name: str | None = None,
         failure_threshold: int | None = None,
         recovery_timeout: Duration | Callable[[int], float] | None = None,
+        timeout: Duration | Callable[[int], float] | None = None,
         trip: TripRule | None = None,
         half_open_max_calls: int = 1,
         success_threshold: int = 1,
@@ -134,7 +135,7 @@ class CircuitBreakerBase(Policy):
     ) -> None:
         checked = CircuitSettings(
             trip=_trip_rule(trip, failure_threshold),
-            recovery_timeout=_recovery_timeout(recovery_timeout),
+            recovery_timeout=_recovery_timeout(recovery_timeout, timeout),
             half_open_max_calls=durations.whole("half_open_max_calls", half_open_max_calls, at_least=1),
             success_threshold=durations.whole("success_threshold", success_threshold, at_least=1),
             half_open_timeout=durations.optional(durations.seconds, "half_open_timeout", half_open_timeout, above=0),
@@ -218,7 +219,7 @@ class CircuitBreakerBase(Policy):
             >>> breaker = CircuitBreaker(failure_threshold=1)
             >>> breaker.acquire().failure(ConnectionError())
             >>> CircuitBreaker.from_dict(breaker.to_dict(), failure_threshold=1).state
-            <CircuitState.OPEN: 'open'>
+            <CircuitState.OPEN: 'OPEN'>
         """
         name = saved.get("name")
         if name != UNNAMED:
@@ -407,6 +408,7 @@ class CircuitBreaker(AsyncForms, CircuitBreakerBase):
         failure_threshold: Consecutive failures that open the circuit, at least 1. Not together with ``trip``.
         recovery_timeout: Seconds the circuit stays open before it lets probes through, or a function from the number
             of failed probes in a row to seconds.
+        timeout: Another name for ``recovery_timeout``; it limits no call.
         trip: A rule in place of ``failure_threshold``; rules join with ``|``.
         half_open_max_calls: How many probes may be under way at once, at least 1.
         success_threshold: Successful probes that close the circuit, at least 1.
@@ -423,7 +425,7 @@ class CircuitBreaker(AsyncForms, CircuitBreakerBase):
 
         >>> breaker = CircuitBreaker(failure_threshold=2, recovery_timeout=30)
         >>> breaker.state
-        <CircuitState.CLOSED: 'closed'>
+        <CircuitState.CLOSED: 'CLOSED'>
     """
 
     __slots__ = ()
@@ -459,7 +461,14 @@ def _trip_rule(trip: TripRule | None, failure_threshold: int | None) -> TripRule
     return trip
 
 
-def _recovery_timeout(given: Duration | Callable[[int], float] | None) -> float | Callable[[int], float]:
+def _recovery_timeout(
+    given: Duration | Callable[[int], float] | None, alias: Duration | Callable[[int], float] | None
+) -> float | Callable[[int], float]:
+    if alias is not None:
+        if given is not None:
+            msg = f"timeout={alias!r} is another name for recovery_timeout={given!r}: give one of them"
+            raise ValueError(msg)
+        given = alias
     if given is None:
         return settings.CIRCUIT_BREAKER_RECOVERY_TIMEOUT.read()
     return given if callable(given) else durations.seconds("recovery_timeout", given)

@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 class CircuitState(StrEnum):
     """What a circuit does with a call."""
 
-    CLOSED = "closed"
+    CLOSED = "CLOSED"
     """Lets it through and counts."""
-    OPEN = "open"
+    OPEN = "OPEN"
     """Rejects it until the break is over."""
-    HALF_OPEN = "half_open"
+    HALF_OPEN = "HALF_OPEN"
     """Lets a few probes through and rejects the rest."""
-    FORCED_OPEN = "forced_open"
+    FORCED_OPEN = "FORCED_OPEN"
     """Rejects it until somebody resets the circuit."""
-    DISABLED = "disabled"
+    DISABLED = "DISABLED"
     """Lets it through and does not look."""
-    METRICS_ONLY = "metrics_only"
+    METRICS_ONLY = "METRICS_ONLY"
     """Lets it through and counts, but never opens."""
 
 

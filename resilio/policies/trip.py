@@ -34,6 +34,11 @@ class TripMeter(ABC):
             duration: How long it took, in seconds.
         """
 
+    @property
+    def holds_failures(self) -> bool:
+        """Whether a failure is still counted; while one is, the circuit keeps the last one as its rejections' cause."""
+        return False
+
     @abstractmethod
     def clear(self) -> None:
         """Forget everything counted."""
@@ -115,6 +120,10 @@ class ConsecutiveMeter(TripMeter):
         self.failures = self.failures + 1 if failed else 0
         return self.failures >= self.threshold
 
+    @property
+    def holds_failures(self) -> bool:
+        return self.failures > 0
+
     def clear(self) -> None:
         self.failures = 0
 
@@ -164,6 +173,10 @@ class _AnyMeter(TripMeter):
         # Every meter must see the outcome: no short cut.
         votes = [meter.book(failed=failed, now=now, duration=duration) for meter in self._meters]
         return any(votes)
+
+    @property
+    def holds_failures(self) -> bool:
+        return any(meter.holds_failures for meter in self._meters)
 
     def clear(self) -> None:
         for meter in self._meters:

@@ -131,6 +131,10 @@ class RateMeter(TripMeter):
             calls >= self._slow_minimum and count.slow / calls >= self._slow_ratio
         )
 
+    @property
+    def holds_failures(self) -> bool:
+        return self._count.failed > 0
+
     def clear(self) -> None:
         self._count.clear()
 

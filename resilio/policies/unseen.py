@@ -11,7 +11,7 @@ _log = logging.getLogger("resilio")
 
 
 async def close_unseen(result: object, *, may_await: bool) -> None:
-    """Close ``result`` by its ``aclose`` or ``close``, if it has one. A closing that fails is logged: it was bad anyway.
+    """Close ``result`` by its ``aclose`` or ``close``, if it has one. A closing that fails is logged, no more.
 
     Args:
         result: What was refused, or came too late.

@@ -63,14 +63,14 @@ async def test_a_life_is_told_once_and_in_order(form: Form, told: list[Any], vir
         "CallSucceeded",
         "CallFailed",
         "CallFailed",
-        (1, "closed", "open"),
+        (1, "CLOSED", "OPEN"),
         "CallRejected",
-        (2, "open", "half_open"),
+        (2, "OPEN", "HALF_OPEN"),
         "CallFailed",
-        (3, "half_open", "open"),
-        (4, "open", "half_open"),
+        (3, "HALF_OPEN", "OPEN"),
+        (4, "OPEN", "HALF_OPEN"),
         "CallSucceeded",
-        (5, "half_open", "closed"),
+        (5, "HALF_OPEN", "CLOSED"),
     ]
     assert {each.circuit for each in told} == {f"told {form}"}
 
@@ -101,7 +101,7 @@ def test_a_disabled_circuit_tells_nothing_of_calls(told: list[Any]) -> None:
     breaker.disable()
     breaker.acquire().failure(DownError())
     breaker.acquire().success()
-    assert in_short(told) == [(1, "closed", "disabled")]
+    assert in_short(told) == [(1, "CLOSED", "DISABLED")]
 
 
 def test_events_carry_what_happened(told: list[Any], virtual_clock: VirtualClock) -> None:
@@ -134,12 +134,12 @@ def test_manual_control_is_told(told: list[Any]) -> None:
     with breaker.isolate():
         breaker.disable()
     assert in_short(told) == [
-        (1, "closed", "forced_open"),
-        (2, "forced_open", "disabled"),
-        (3, "disabled", "metrics_only"),
-        (4, "metrics_only", "closed"),
-        (5, "closed", "forced_open"),
-        (6, "forced_open", "disabled"),
+        (1, "CLOSED", "FORCED_OPEN"),
+        (2, "FORCED_OPEN", "DISABLED"),
+        (3, "DISABLED", "METRICS_ONLY"),
+        (4, "METRICS_ONLY", "CLOSED"),
+        (5, "CLOSED", "FORCED_OPEN"),
+        (6, "FORCED_OPEN", "DISABLED"),
     ]
 
 

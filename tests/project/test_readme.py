@@ -21,7 +21,12 @@ def test_each_python_block_runs(number: int, tmp_path: Path) -> None:
     script = tmp_path / "block.py"
     script.write_text(BLOCKS[number], encoding="utf-8")
     ran = subprocess.run(  # noqa: S603 -- our own README
-        [sys.executable, "-W", "error", str(script)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-W", "error", str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert ran.returncode == 0, ran.stderr
 

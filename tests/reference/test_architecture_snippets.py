@@ -80,7 +80,6 @@ def test_the_retry_usage_retries_connection_errors_and_raises_the_last(
         assert full / 2 <= wait <= full
 
 
-@pytest.mark.xfail(raises=TypeError, strict=True, reason="CircuitBreaker does not take `timeout` yet")
 def test_the_breaker_usage_guards_a_method(names: dict[str, Any], backend: Backend, quick_clock: QuickClock) -> None:
     """After three failures the snippet's circuit is open for thirty seconds, by way of `timeout=` and `call`."""
     left = usage("Circuit Breaker Pattern", **names)
