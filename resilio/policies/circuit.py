@@ -293,7 +293,7 @@ class Circuit:
 
     def _forget_failure(self) -> None:
         # It holds frames, and these hold whatever they held: a circuit that counts no failure keeps none.
-        if self.machine.flow and not self.machine.meter.holds_failures:
+        if self.machine.state in _COUNTING and not self.machine.meter.holds_failures:
             self._last_failure = None
 
     def _drain(self, now: float) -> list[Change]:
@@ -353,6 +353,7 @@ class Circuit:
 
 
 _DEFAULT_BREAK = 60.0
+_COUNTING = frozenset({CircuitState.CLOSED, CircuitState.METRICS_ONLY})
 
 
 def _matches(error: BaseException, wanted: ErrorFilter | Callable[[BaseException], bool]) -> bool:

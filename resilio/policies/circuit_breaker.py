@@ -464,14 +464,15 @@ def _trip_rule(trip: TripRule | None, failure_threshold: int | None) -> TripRule
 def _recovery_timeout(
     given: Duration | Callable[[int], float] | None, alias: Duration | Callable[[int], float] | None
 ) -> float | Callable[[int], float]:
+    name = "recovery_timeout"
     if alias is not None:
         if given is not None:
             msg = f"timeout={alias!r} is another name for recovery_timeout={given!r}: give one of them"
             raise ValueError(msg)
-        given = alias
+        name, given = "timeout", alias
     if given is None:
         return settings.CIRCUIT_BREAKER_RECOVERY_TIMEOUT.read()
-    return given if callable(given) else durations.seconds("recovery_timeout", given)
+    return given if callable(given) else durations.seconds(name, given)
 
 
 def _error_filter(

@@ -27,6 +27,8 @@ WRONG: list[tuple[str, object, type[Exception], str]] = [
     ("recovery_timeout", True, TypeError, "seconds or a timedelta, at least 0, not True (bool)"),
     ("recovery_timeout", "60", TypeError, "seconds or a timedelta, at least 0, not '60' (str)"),
     ("recovery_timeout", timedelta(seconds=-1), ValueError, "seconds or a timedelta, at least 0, not -1.0"),
+    ("timeout", -1, ValueError, "seconds or a timedelta, at least 0, not -1"),
+    ("timeout", "60", TypeError, "seconds or a timedelta, at least 0, not '60' (str)"),
     ("half_open_max_calls", 0, ValueError, "a whole number, at least 1, not 0"),
     ("half_open_max_calls", 1.0, TypeError, "a whole number, at least 1, not 1.0 (float)"),
     ("half_open_max_calls", False, TypeError, "a whole number, at least 1, not False (bool)"),
@@ -70,6 +72,14 @@ def test_a_threshold_and_a_rule_contradict_each_other(module: Any) -> None:
 
 
 @either
+def test_timeout_is_another_name_for_recovery_timeout(module: Any) -> None:
+    """Both are the same setting, and one of them is enough."""
+    assert module.CircuitBreaker(timeout=30).describe() == module.CircuitBreaker(recovery_timeout=30).describe()
+    with pytest.raises(ValueError, match=r"timeout=30 is another name for recovery_timeout=30: give one of them"):
+        module.CircuitBreaker(timeout=30, recovery_timeout=30)
+
+
+@either
 def test_settings_are_given_by_name(module: Any) -> None:
     """Positional arguments are refused: eight numbers in a row would tell nothing."""
     with pytest.raises(TypeError):
@@ -107,8 +117,8 @@ def test_a_description_tells_the_settings() -> None:
 
 def test_a_breaker_shows_its_name_and_state() -> None:
     """For whoever prints it."""
-    assert repr(CircuitBreaker(name="shown")) == "<CircuitBreaker 'shown' closed>"
-    assert repr(resilio.sync.CircuitBreaker()) == "<CircuitBreaker 'unnamed' closed>"
+    assert repr(CircuitBreaker(name="shown")) == "<CircuitBreaker 'shown' CLOSED>"
+    assert repr(resilio.sync.CircuitBreaker()) == "<CircuitBreaker 'unnamed' CLOSED>"
 
 
 # -- from the environment ----------------------------------------------------------------------------------------------

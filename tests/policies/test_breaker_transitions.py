@@ -173,8 +173,8 @@ def documented() -> dict[tuple[str, str], str]:
     for before, after, when in rows:
         if before == "from":
             continue
-        befores = [str(each) for each in CircuitState] if before == "any" else [before.lower()]
-        afters = [str(each) for each in CircuitState] if after.startswith("what it") else after.lower().split(", ")
+        befores = [str(each) for each in CircuitState] if before == "any" else [before]
+        afters = [str(each) for each in CircuitState] if after.startswith("what it") else after.split(", ")
         for pair in ((each, other) for each in befores for other in afters if each != other):
             pairs[pair] = pairs.get(pair, "") + when
     return pairs
