@@ -132,7 +132,7 @@ def test_an_attribute_of_the_error_may_be_a_number_a_text_or_a_timedelta(value: 
         b"3",
         [3],
         {},
-        object(),
+        Ellipsis,
     ],
     ids=repr,
 )
