@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random as _random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _rolled: list[_random.Random] = [_random.Random()]  # noqa: S311 -- jitter, not cryptography
+
+if hasattr(os, "register_at_fork"):
+    # A child that went on with a copy of its parent's dice would make the same ids.
+    os.register_at_fork(after_in_child=_rolled[0].seed)
 
 
 def random() -> float:

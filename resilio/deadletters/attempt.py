@@ -34,8 +34,8 @@ class Reprocessor:
         if colour not in (Colour.COROUTINE, Colour.PLAIN):
             msg = f"reprocessor must be an async or a plain function; {name_of(fn)} is a kind of {colour.value}"
             raise TypeError(msg)
-        self.fn = fn
-        self.is_async = colour is Colour.COROUTINE
+        self.fn: Callable[[Any], Any] = fn
+        self.is_async: bool = colour is Colour.COROUTINE
 
 
 class Attempt:
@@ -50,7 +50,7 @@ class Attempt:
     __slots__ = ("_has_begun", "_is_abandoned", "_lock", "error", "is_done", "result")
 
     def __init__(self) -> None:
-        self.is_done = False
+        self.is_done: bool = False
         self.result: Any = None
         self.error: BaseException | None = None
         self._lock = threading.Lock()

@@ -25,7 +25,7 @@ class FileLock:
     __slots__ = ("_fd", "path")
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path: str = path
         self._fd = -1
 
     def acquire(self) -> None:

@@ -40,13 +40,13 @@ class Entry:
     __slots__ = ("attempt", "available", "length", "offset", "order", "parked", "token")
 
     def __init__(self, offset: int, length: int, order: int) -> None:
-        self.offset = offset
-        self.length = length
+        self.offset: int = offset
+        self.length: int = length
         self.attempt: Place | None = None
-        self.parked = False
+        self.parked: bool = False
         self.token: str | None = None
-        self.available = 0.0
-        self.order = order
+        self.available: float = 0.0
+        self.order: int = order
 
     @property
     def put(self) -> Place:
@@ -61,8 +61,8 @@ class LetterIndex:
         self.letters: dict[str, Entry] = {}
         self.claimed: dict[str, Entry] = {}  # those with a token
         self.parked: dict[str, Entry] = {}
-        self.lines = 0  # all that were applied
-        self.needed = 0  # those that the letters still here are made of
+        self.lines: int = 0  # all that were applied
+        self.needed: int = 0  # those that the letters still here are made of
         self._free: list[tuple[float, int, str]] = []  # a heap; what no longer fits its entry is passed over
         self._orders = 0
 

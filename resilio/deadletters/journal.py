@@ -59,7 +59,7 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.location = os.path.realpath(path)
+        self.location: str = os.path.realpath(path)
         self._log = JournalLog(self.location)
         self._mutex = threading.Lock()
 

@@ -38,10 +38,10 @@ class JournalFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.end = 0
-        self.size = 0
-        self.kind = Kind.NEW
-        self.vanished = False
+        self.end: int = 0
+        self.size: int = 0
+        self.kind: Kind = Kind.NEW
+        self.vanished: bool = False
         self._fd = -1
         self._lock = FileLock(f"{path}.lock")
         self._identity = (0, 0)

@@ -49,8 +49,8 @@ class JournalLog:
     """
 
     def __init__(self, path: str) -> None:
-        self.file = JournalFile(path)
-        self.index = LetterIndex()
+        self.file: JournalFile = JournalFile(path)
+        self.index: LetterIndex = LetterIndex()
         self.told: list[DeadLetterEvent] = []
         self._enough_dead = _FEW_LINES
 

@@ -90,8 +90,8 @@ class DeadLetterQueue:
         max_attempts: int | None = 5,
         fallback: Fallback | None = None,
     ) -> None:
-        self.queue_url = _text("queue_url", queue_url) or settings.DLQ_QUEUE_URL.read()
-        self.region = _text("region", region)
+        self.queue_url: str | None = _text("queue_url", queue_url) or settings.DLQ_QUEUE_URL.read()
+        self.region: str | None = _text("region", region)
         path = _path(local_file_path) or settings.DLQ_LOCAL_FILE_PATH.read()
         if self.queue_url and not path:
             msg = (
@@ -99,14 +99,14 @@ class DeadLetterQueue:
                 "letters in a file for now"
             )
             raise DeadLetterQueueError(msg, location=self.queue_url)
-        self.local_file_path = Path(path or _DEFAULT_PATH).absolute()
+        self.local_file_path: Path = Path(path or _DEFAULT_PATH).absolute()
         if self.local_file_path.suffix.lower() in _DATABASES:
             msg = f"local_file_path={path!r}: SQLite is not supported yet; give the file another ending, as in .jsonl"
             raise ValueError(msg)
-        self.visibility_timeout = durations.seconds(
+        self.visibility_timeout: float = durations.seconds(
             "visibility_timeout", visibility_timeout, above=0, at_most=_LONGEST_CLAIM
         )
-        self.max_attempts = durations.optional(durations.whole, "max_attempts", max_attempts, at_least=1)
+        self.max_attempts: int | None = durations.optional(durations.whole, "max_attempts", max_attempts, at_least=1)
         if fallback is not None and not callable(fallback):
             msg = f"fallback must be a function that returns text, not {fallback!r} ({type(fallback).__name__})"
             raise TypeError(msg)
@@ -142,11 +142,12 @@ class DeadLetterQueue:
 
         Cancelled, it may have kept the letter or not.
         """
+        store = self._store()
         now = clock.utcnow()
         letter_id = self._ids.next(now)
         carried = carry(message, fallback=self._fallback)
         reason = describe(error_info, now)
-        await self._store().add(letter_id, new_body(letter_id, carried, reason, now))
+        await store.add(letter_id, new_body(letter_id, carried, reason, now))
         if events.listeners:
             error_type = str(reason.get("error_type", ""))
             events.emit(LetterKept(location=self.location, message_id=letter_id, error_type=error_type))
@@ -328,8 +329,9 @@ class DeadLetterQueue:
         if opened is not None and opened[0] == os.getpid():
             return opened[1]
         with self._opening:
-            # A fork copies locks and a buffer whose thread stayed behind: the child begins with its own.
+            # A fork copies ids, locks, and a buffer whose thread stayed behind: the child begins with its own.
             if self._opened is None or self._opened[0] != os.getpid():
+                self._ids = LetterIds()
                 self._opened = (os.getpid(), ThreadedStore(Journal(self.local_file_path)))
             store = self._opened[1]
         if self.queue_url and events.listeners:

@@ -83,10 +83,12 @@ def jq(program: str, path: Path) -> str:
 
 def run_python(code: str, *args: object) -> subprocess.CompletedProcess[str]:
     """Run code in an interpreter of its own."""
-    return subprocess.run(  # noqa: S603
+    ran = subprocess.run(  # noqa: S603
         [sys.executable, "-W", "error", "-c", code, *map(str, args)],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=60,
     )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return ran

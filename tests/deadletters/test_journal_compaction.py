@@ -101,6 +101,19 @@ def test_others_notice_that_the_file_was_replaced(path: Path, time: HandClock, b
     assert letter is not None
 
 
+def test_others_notice_that_too_when_the_new_file_has_grown_past_the_old_one(
+    path: Path, time: HandClock, busy: Journal
+) -> None:
+    """A file is told from another by what it is, not by its size."""
+    other = Journal(path)
+    assert other.stats().total == 42
+    size = path.stat().st_size
+    busy.commit(removals([498, 499]))
+    busy.commit(puts(time, range(1000, 2000)))
+    assert path.stat().st_size > size
+    assert [each.to_dict() for each in other.peek(10_000)] == snapshot(path)
+
+
 def test_purging_leaves_a_small_file(path: Path, time: HandClock) -> None:
     """Nothing is left but the first line."""
     journal = Journal(path)

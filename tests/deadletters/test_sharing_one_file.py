@@ -95,9 +95,15 @@ def test_several_processes_share_the_work(path: Path) -> None:
 
 
 FORK = """
-import os, sys, anyio
-from resilio.deadletters.file_lock import FileLock
+import os, sys
+from datetime import UTC, datetime
+import anyio
+from resilio._core import clock
 from resilio.deadletters.queue import DeadLetterQueue
+class Stopped(clock.SystemClock):
+    def utcnow(self):
+        return datetime(2026, 1, 1, tzinfo=UTC)
+clock._installed.append(Stopped())  # parent and child send in one and the same millisecond
 dlq = DeadLetterQueue(local_file_path=sys.argv[1])
 async def send(*messages):
     async with anyio.create_task_group() as tasks:
