@@ -46,7 +46,7 @@ class LogChannel:
 
     __slots__ = ("_logger",)
 
-    name = str(NotificationChannel.LOG)
+    name: str = str(NotificationChannel.LOG)
 
     def __init__(self, *, logger: str = "resilio.alerting") -> None:
         self._logger = logger

@@ -28,6 +28,7 @@ from resilio._core.colour import is_unfinished
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.policies.bulkhead import BulkheadBase
+from resilio.policies.description import Description
 from resilio.policies.gradient import GradientLimit
 from resilio.policies.policy import AsyncForms, Iteration, Stream
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 class AdaptiveLimiterBase(BulkheadBase):
     """An adaptive limiter without the forms that have a colour; see `AdaptiveLimiter`."""
 
-    __slots__ = ("_gradient",)
+    __slots__ = ("_gradient", "_settings")
 
     def __init__(
         self,
@@ -65,6 +66,13 @@ class AdaptiveLimiterBase(BulkheadBase):
             tolerance=durations.number("tolerance", tolerance, at_least=1),
             smoothing=durations.number("smoothing", smoothing, above=0, at_most=1),
         )
+        self._settings = (
+            ("initial", initial),
+            ("minimum", low),
+            ("maximum", high),
+            ("tolerance", tolerance),
+            ("smoothing", smoothing),
+        )
         super().__init__(initial, max_queue, max_wait)
 
     @property
@@ -72,14 +80,31 @@ class AdaptiveLimiterBase(BulkheadBase):
         """How many calls may run at once now."""
         return self._gradient.limit
 
+    def describe(self) -> Description:
+        queue = (("max_queue", self._places.max_queue), ("max_wait", self._max_wait))
+        return Description("AdaptiveLimiter", (*self._settings, *queue))
+
+    def resize(self, max_concurrent: int | None = None, max_queue: int | None = None) -> None:
+        """Let the limit move on from ``max_concurrent``, or change the number of those who may wait.
+
+        Raises:
+            TypeError: An argument is no whole number.
+            ValueError: It is out of range, which for the limit is ``minimum`` to ``maximum``; nothing is changed.
+        """
+        low, high = self._gradient.bounds
+        limit = durations.optional(durations.whole, "max_concurrent", max_concurrent, at_least=low, at_most=high)
+        durations.optional(durations.whole, "max_queue", max_queue, at_least=0)
+        if limit is not None:
+            with self._lock:
+                self._gradient.go_on_from(limit)
+        super().resize(limit, max_queue)
+
     def _learn(self, started: float) -> None:
         duration = clock.monotonic() - started
         with self._lock:
-            limit = self._gradient.sample(duration, self._places.taken)
-            is_new = limit != self._places.capacity
-            self._places.capacity = limit
-        if is_new:
-            self._hand_out()
+            self._places.capacity = self._gradient.sample(duration, self._places.taken)
+            called = self._call_in()
+        self._wake(called)
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         @functools.wraps(fn)

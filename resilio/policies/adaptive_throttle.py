@@ -23,13 +23,14 @@ Source: "Handling Overload", Site Reliability Engineering (Google, 2016): ``max(
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import clock, dice, durations, events
 from resilio._core.cancellation import is_interruption
-from resilio._core.colour import is_unfinished
+from resilio._core.colour import is_unfinished, refuse_unless_plain
 from resilio.errors import RateLimitExceededError, is_transient
 from resilio.policies.description import Description
 from resilio.policies.events import RateLimited
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from resilio._core.durations import Duration
     from resilio._core.pauses import Pause
     from resilio.policies.policy import AsyncCall, PlainCall
+
+_log = logging.getLogger("resilio")
 
 
 class AdaptiveThrottleBase(Policy):
@@ -61,9 +64,10 @@ class AdaptiveThrottleBase(Policy):
         self._k = durations.number("k", k, at_least=1)
         self._window = durations.seconds("window", window, above=0)
         self._max_rejection = durations.number("max_rejection", max_rejection, at_least=0, at_most=0.99)
-        if not callable(record):
-            msg = f"record must be a predicate of an error, not {record!r}"
+        if isinstance(record, type):  # calling a class makes an object, which is as good as True
+            msg = f"record must be a predicate of an error, not the class {record.__qualname__}"
             raise TypeError(msg)
+        refuse_unless_plain("record", record)
         self._record = record
         self._calls = RecentCalls(self._window)  # all calls, and those refused here or there
         self._lock = threading.Lock()
@@ -81,7 +85,13 @@ class AdaptiveThrottleBase(Policy):
 
     def describe(self) -> Description:
         return Description(
-            "AdaptiveThrottle", (("k", self._k), ("window", self._window), ("max_rejection", self._max_rejection))
+            "AdaptiveThrottle",
+            (
+                ("k", self._k),
+                ("window", self._window),
+                ("max_rejection", self._max_rejection),
+                ("record", self._record),
+            ),
         )
 
     def _rejection(self, now: float) -> float:
@@ -106,10 +116,18 @@ class AdaptiveThrottleBase(Policy):
     def _book(self, error: BaseException | None) -> None:
         if error is not None and is_interruption(error):
             return
-        accepted = error is None or not self._record(error)
+        accepted = error is None or not self._is_refusal(error)
         now = clock.monotonic()
         with self._lock:
             self._calls.add(now, failed=not accepted)
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        try:
+            return bool(self._record(error))
+        except Exception:
+            # A predicate of the user's. The call's own error is on its way and must not be replaced by this one.
+            _log.exception("record of an adaptive throttle failed; the call counts as refused")
+            return True
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         @functools.wraps(fn)

@@ -103,7 +103,7 @@ class BackoffStrategyBase(Policy):
         wait_for_circuit: bool = False,
         reraise: bool = False,
     ) -> None:
-        self.plan = BackoffPlan(
+        self.plan: BackoffPlan = BackoffPlan(
             base_delay=_delay("base_delay", base_delay, settings.BACKOFF_BASE_DELAY),
             max_delay=_delay("max_delay", max_delay, settings.BACKOFF_MAX_DELAY),
             exponential_base=durations.number("exponential_base", exponential_base, at_least=1),
@@ -112,15 +112,17 @@ class BackoffStrategyBase(Policy):
             max_duration=durations.optional(durations.seconds, "max_duration", max_duration, above=0),
             max_retry_after=durations.seconds("max_retry_after", max_retry_after),
         )
-        self.retry_exceptions = _retry_exceptions(retry_exceptions)
-        self.retry_result = _result_predicate(retry_result)
-        self.budget = _budget(budget)
-        self.uses_tenacity = any(each is not None for each in (wait, stop, retry))
-        self.wait = _strategy("wait", wait)
-        self.stop = _strategy("stop", stop)
-        self.retry = _strategy("retry", retry, may_be_async=True)
-        self.wait_for_circuit = durations.flag("wait_for_circuit", wait_for_circuit)
-        self.reraise = durations.flag("reraise", reraise)
+        self.retry_exceptions: tuple[type[Exception], ...] | Callable[[Exception], bool] | None = _retry_exceptions(
+            retry_exceptions
+        )
+        self.retry_result: Callable[[Any], bool] | None = _result_predicate(retry_result)
+        self.budget: RetryBudget | None = _budget(budget)
+        self.uses_tenacity: bool = any(each is not None for each in (wait, stop, retry))
+        self.wait: WaitBaseT | None = _strategy("wait", wait)
+        self.stop: StopBaseT | None = _strategy("stop", stop)
+        self.retry: RetryBaseT | None = _strategy("retry", retry, may_be_async=True)
+        self.wait_for_circuit: bool = durations.flag("wait_for_circuit", wait_for_circuit)
+        self.reraise: bool = durations.flag("reraise", reraise)
         # tenacity strategies are told the seconds since the start, which is before the first attempt.
         self._is_timed = self.uses_tenacity or self.plan.max_duration is not None
         self._prepare()

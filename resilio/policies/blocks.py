@@ -1,7 +1,8 @@
 """``async with policy:``: one policy object, many blocks at once, each with a state of its own.
 
-A policy opens a block by handing out a fresh context manager that has already been entered. It lies in the task's
-context until the block ends, innermost last, so that blocks of many tasks, and nested ones, never meet.
+A policy opens a block by handing out a fresh context manager that has already been entered. It is kept until the block
+ends, and found again by the frame that runs the ``with`` statement and by the task's context: blocks of many tasks,
+nested ones, and those of generators that are read by turns or closed by another task never meet.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from types import FrameType
 
     Block = AbstractContextManager[object]
 
@@ -18,32 +20,47 @@ if TYPE_CHECKING:
 class _Entry:
     """One block that ``policy`` opened. Contexts are copied, entries are not: all copies see that it is over."""
 
-    __slots__ = ("block", "is_over", "policy")
+    __slots__ = ("block", "frame", "is_over", "policy")
 
-    def __init__(self, policy: object, block: Block) -> None:
-        self.policy = policy
-        self.block = block
-        self.is_over = False
+    def __init__(self, policy: object, block: Block, frame: FrameType) -> None:
+        self.policy: object = policy
+        self.block: Block | None = block
+        self.frame: FrameType | None = frame
+        self.is_over: bool = False
+
+    def end(self) -> Block | None:
+        """Let go of everything, as a copied context may hold the entry for long; return the block."""
+        block, self.block, self.frame, self.is_over = self.block, None, None, True
+        return block
 
 
 _open: ContextVar[tuple[_Entry, ...]] = ContextVar("resilio_open_blocks", default=())
+_everywhere: set[_Entry] = set()
 
 
-def push(policy: object, block: Block) -> None:
-    """Remember the block that ``policy`` opened in this context."""
+def push(policy: object, block: Block, frame: FrameType) -> None:
+    """Remember the block that ``policy`` opened for the ``with`` statement that ``frame`` runs."""
+    entry = _Entry(policy, block, frame)
+    _everywhere.add(entry)
     # Blocks that ended in a copy of this context, as those of abandoned generators do, are forgotten here.
-    _open.set((*(each for each in _open.get() if not each.is_over), _Entry(policy, block)))
+    _open.set((*(each for each in _open.get() if not each.is_over), entry))
 
 
-def pop(policy: object) -> Block | None:
-    """The innermost open block of ``policy`` in this context; it counts as ended now.
+def pop(policy: object, frame: FrameType) -> Block | None:
+    """The block of ``policy`` that the ``with`` statement run by ``frame`` opened last; it counts as ended now.
 
-    None if the block was opened elsewhere: by a generator, say, that the event loop now closes from a task of its own.
+    An exit stack enters and leaves from different frames: for those, the innermost block of the present context. None
+    if there is none, as for an exit stack that is closed by another task.
     """
-    blocks = _open.get()
-    for entry in reversed(blocks):
-        if entry.policy is policy and not entry.is_over:
-            entry.is_over = True
-            _open.set(tuple(each for each in blocks if not each.is_over))
-            return entry.block
-    return None
+    here = [each for each in reversed(_open.get()) if each.policy is policy and not each.is_over]
+    found = next((each for each in here if each.frame is frame), None)
+    if found is None:  # a generator that is closed by another task, say
+        found = next((each for each in list(_everywhere) if each.policy is policy and each.frame is frame), None)
+    if found is None and here:
+        found = here[0]
+    if found is None:
+        return None
+    _everywhere.discard(found)
+    block = found.end()
+    _open.set(tuple(each for each in _open.get() if not each.is_over))
+    return block

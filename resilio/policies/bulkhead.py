@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilio._core import durations, events
 from resilio._core.colour import FINISHED, is_unfinished
-from resilio._core.drive import drive
+from resilio._core.drive import drive, refuse_in_event_loop
 from resilio._core.pauses import async_pause, blocking_pause, haste
 from resilio.errors import BulkheadFullError
 from resilio.policies.description import Description
@@ -61,7 +61,9 @@ class BulkheadBase(Policy):
             durations.whole("max_queue", max_queue, at_least=0),
         )
         self._max_wait = durations.optional(durations.seconds, "max_wait", max_wait)
-        self._lock = threading.Lock()
+        # Re-entrant, because the garbage collector may run inside it and close a guarded stream or an abandoned call,
+        # which then gives its place back.
+        self._lock = threading.RLock()
         self._prepare()
 
     @property
@@ -101,7 +103,8 @@ class BulkheadBase(Policy):
         with self._lock:
             self._places.capacity = self._places.capacity if capacity is None else capacity
             self._places.max_queue = self._places.max_queue if line is None else line
-        self._hand_out()
+            called = self._call_in()
+        self._wake(called)
 
     # -- taking and giving back ------------------------------------------------------------------------------------
 
@@ -111,23 +114,36 @@ class BulkheadBase(Policy):
             return self._places.take()
 
     def release(self) -> None:
-        """Give a place back; whoever waits longest gets it."""
+        """Give a place back; whoever waits longest gets it.
+
+        Raises:
+            RuntimeError: No place is taken: it was given back twice.
+        """
         places = self._places
         with self._lock:
+            if not places.taken:
+                msg = "no place of this bulkhead is taken, so none can be given back"
+                raise RuntimeError(msg)
             places.taken -= 1
             if not places.waiting:
                 return
-        self._hand_out()
+            called = self._call_in()
+        self._wake(called)
 
-    def _hand_out(self) -> None:
-        while True:
-            with self._lock:
-                waiter = self._places.next_in_line()
-            if waiter is None:
-                return
-            if not waiter.wake():
+    def _call_in(self) -> list[Waiter]:
+        """Give the free places to those who wait longest, under the lock that freed them: nobody overtakes."""
+        called: list[Waiter] = []
+        while (waiter := self._places.next_in_line()) is not None:
+            called.append(waiter)
+        return called
+
+    def _wake(self, called: list[Waiter]) -> None:
+        while called:
+            waiter = called.pop(0)
+            if not waiter.wake():  # its event loop is gone: the place is for the next one
                 with self._lock:
-                    self._places.give_back()
+                    self._places.take_back(waiter)
+                    called += self._call_in()
 
     async def _queue_up(self, pause: Pause) -> None:
         waiter = pause.waiter()
@@ -138,12 +154,14 @@ class BulkheadBase(Policy):
         if not is_queued:
             raise self._rejection("its queue is full" if self._places.max_queue else "it has no queue")
         try:
+            if pause is blocking_pause:
+                refuse_in_event_loop("waiting for a place in a bulkhead")
             await waiter.wait(self._max_wait)
         except BaseException:
-            if not self._left_queue(waiter):  # a place came in the moment in which we were cancelled: pass it on
+            if self._left_queue(waiter):  # a place came in the moment in which we were cancelled: pass it on
                 self.release()
             raise
-        if self._left_queue(waiter):
+        if not self._left_queue(waiter):
             patience = f"{self._max_wait or 0.0:g} s"
             raise self._rejection("none became free within " + patience)
 

@@ -109,12 +109,12 @@ class Circuit:
     )
 
     def __init__(self, name: str, settings: CircuitSettings) -> None:
-        self.name = name
-        self.settings = settings
-        self.needs_duration = settings.trip.needs_duration
+        self.name: str = name
+        self.settings: CircuitSettings = settings
+        self.needs_duration: bool = settings.trip.needs_duration
         recovery = settings.recovery_timeout
         self._asks_break = callable(recovery)
-        self.machine = CircuitMachine(
+        self.machine: CircuitMachine = CircuitMachine(
             trip=settings.trip,
             break_length=math.inf if callable(recovery) else recovery,
             half_open_max_calls=settings.half_open_max_calls,

@@ -34,7 +34,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from resilio.policies.trip import TripRule
+    from resilio.policies.trip import TripMeter, TripRule
 
 
 class CircuitState(StrEnum):
@@ -128,15 +128,15 @@ class CircuitMachine:
         self._successes_to_close = success_threshold
         self._half_open_timeout = half_open_timeout
 
-        self.meter = trip.meter()
-        self.failed_probes = 0
+        self.meter: TripMeter = trip.meter()
+        self.failed_probes: int = 0
         self.transitions: list[Transition] = []
-        self.transition_count = 0
+        self.transition_count: int = 0
 
         self._automatic = CircuitState.CLOSED
         self._manual: CircuitState | None = None
         self._isolations = 0
-        self.rejects_until = -math.inf
+        self.rejects_until: float = -math.inf
         self._break_over_at = 0.0
         self._break_number = 0
         self._probes: dict[int, float] = {}  # ticket -> when the probe counts as lost; oldest first
@@ -144,7 +144,7 @@ class CircuitMachine:
         self._probe_failures = 0
         self._drawn = UNTRACKED
         self._ticket = self._draw()
-        self.flow = self._ticket
+        self.flow: int = self._ticket
 
     # -- what it is in ---------------------------------------------------------------------------------------------
 

@@ -28,10 +28,10 @@ def restore(circuit: Circuit, saved: Mapping[str, object]) -> None:
         ValueError: ``saved`` is not what `save` made for a circuit with the same trip rule; nothing has changed.
     """
     if saved.get("version") != _VERSION:
-        msg = f"a saved circuit has version {_VERSION}, not {saved.get('version')!r}"
+        msg = f"a saved circuit has version {_VERSION}, not {saved.get('version')!r:.100}"
         raise ValueError(msg)
     try:
-        state = CircuitState(str(saved["state"]))
+        state = _state(saved["state"])
         # A clock that was set back meanwhile must not make the break longer.
         passed = max((clock.utcnow() - datetime.fromisoformat(str(saved["saved_at"]))).total_seconds(), 0.0)
         left = durations.seconds("break_left", saved["break_left"]) if state is CircuitState.OPEN else 0.0
@@ -40,15 +40,26 @@ def restore(circuit: Circuit, saved: Mapping[str, object]) -> None:
         circuit.control(
             lambda machine: machine.load(state, max(left - passed, 0.0), failed_probes, meter, clock.monotonic())
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         msg = f"this is no saved circuit with the same trip rule: {error}"
         raise ValueError(msg) from error
+
+
+def _state(saved: object) -> CircuitState:
+    state = CircuitState(str(saved))
+    if state is CircuitState.HALF_OPEN:  # its probes belong to the process that made them
+        msg = "a half-open circuit is saved as an open one"
+        raise ValueError(msg)
+    return state
 
 
 def _aged(meter: object, passed: float) -> object:
     """A saved meter, ``passed`` seconds later: entries of a window have an age, counts have none."""
     if not isinstance(meter, list):
         return meter
-    if len(meter) == 4 and isinstance(meter[0], float):  # noqa: PLR2004 -- age, calls, failed, slow
-        return [meter[0] + passed, *meter[1:]]
-    return [_aged(each, passed) for each in meter]
+    return [_aged_entry(each, passed) if isinstance(each, list) else each for each in meter]
+
+
+def _aged_entry(entry: list[object], passed: float) -> object:
+    age = entry[0] if len(entry) == 4 else None  # noqa: PLR2004 -- age, calls, failed, slow
+    return [age + passed, *entry[1:]] if isinstance(age, (int, float)) else _aged(entry, passed)

@@ -29,7 +29,7 @@ class AsyncioDeadline:
             raise RuntimeError(msg)
         self._task = task
         self._others = task.cancelling()
-        self.has_fired = False
+        self.has_fired: bool = False
         self._handle: asyncio.Handle = loop.call_later(seconds, self._come_due, loop)
 
     def _come_due(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,8 +42,8 @@ class AsyncioDeadline:
 
     def end(self, error: BaseException | None) -> bool:
         """Stop the clock; tell whether ``error`` is the cancellation that this deadline asked for."""
+        self._handle.cancel()  # after it has run, too: the handle would hold this object, and this object the handle
         if not self.has_fired:
-            self._handle.cancel()
             return False
         return self._task.uncancel() <= self._others and isinstance(error, asyncio.CancelledError)
 

@@ -36,6 +36,15 @@ class GradientLimit:
         """How many calls may run at once."""
         return int(self._limit)
 
+    def go_on_from(self, limit: int) -> None:
+        """Let the limit be ``limit`` now, and move on from there."""
+        self._limit = float(limit)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the most that the limit may be."""
+        return self._minimum, self._maximum
+
     @property
     def latency(self) -> float:
         """The long-term latency in seconds."""

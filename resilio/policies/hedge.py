@@ -39,6 +39,7 @@ from resilio.policies.description import Description
 from resilio.policies.events import Hedged
 from resilio.policies.hedge_delay import LatencyQuantile, checked
 from resilio.policies.policy import AsyncForms, Policy, operation_of
+from resilio.policies.retry_budget import RetryBudget
 from resilio.policies.threaded_call import Race
 from resilio.policies.unseen import close_unseen
 
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
     from resilio._core.durations import Duration
     from resilio.policies.policy import AsyncCall, Iteration, PlainCall, Stream
-    from resilio.policies.retry_budget import RetryBudget
 
 
 class HedgeBase(Policy):
@@ -65,6 +65,9 @@ class HedgeBase(Policy):
         self._given = delay
         self._delay = checked(delay)
         self._max_hedges = durations.whole("max_hedges", max_hedges, at_least=1)
+        if budget is not None and not isinstance(budget, RetryBudget):
+            msg = f"budget must be a RetryBudget or None, not {budget!r}"
+            raise TypeError(msg)
         self._budget = budget
         self._prepare()
 
@@ -72,12 +75,15 @@ class HedgeBase(Policy):
         return f"<{type(self).__name__} delay={self._given!r} max_hedges={self._max_hedges}>"
 
     def describe(self) -> Description:
-        return Description("Hedge", (("delay", self._given), ("max_hedges", self._max_hedges)))
+        return Description(
+            "Hedge", (("delay", self._given), ("max_hedges", self._max_hedges), ("budget", self._budget))
+        )
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
     def _next_delay(self) -> float | None:
-        return 0.0 if haste.get() is not None else self._delay()
+        delay = self._delay()
+        return delay if delay is None or haste.get() is None else 0.0
 
     def _may_hedge(self, operation: str, calls: int, delay: float) -> bool:
         if self._budget is not None and not self._budget.withdraw():
@@ -109,22 +115,22 @@ class HedgeBase(Policy):
 
     async def _race(self, fn: AsyncCall, args: tuple[Any, ...], kwargs: dict[str, Any], delay: float | None) -> Any:
         finish = _Finish()
+        started = clock.monotonic()
 
-        async def run() -> None:
-            started = clock.monotonic()
-            errors_at = finish.enter()
+        async def run(number: int) -> None:
             try:
                 result = await fn(*args, **kwargs)
             except Exception as error:
-                finish.fail(errors_at, error)
-                return
-            self._learn(started)
-            if not finish.win(result):
-                await close_unseen(result, may_await=True)
+                finish.fail(number, error)
+            except BaseException as error:  # raised again where the caller waits; a loser's cancellation is our own
+                finish.stop(error)
+            else:
+                if not finish.win(result):
+                    await _close_late(result)
 
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(run)
+                group.start_soon(run, finish.enter())
                 hedges = 0
                 while hedges < self._max_hedges and delay is not None:
                     with anyio.move_on_after(delay):
@@ -132,12 +138,15 @@ class HedgeBase(Policy):
                     if finish.over.is_set() or not self._may_hedge(operation_of(fn, args), hedges + 1, delay):
                         break
                     hedges += 1
-                    group.start_soon(run)
+                    group.start_soon(run, finish.enter())
                     delay = self._next_delay()
                 await finish.over.wait()
                 group.cancel_scope.cancel()
-        except BaseExceptionGroup as several:
-            raise _only(several) from None
+        except BaseException:  # cancelled from outside, perhaps with the answer in hand
+            await finish.abandon()
+            raise
+        if finish.is_won:
+            self._learn(started)  # all that the caller waited: of a hedge's own time alone, ever more would be hedged
         return finish.outcome()
 
     def guard_plain(self, fn: PlainCall) -> PlainCall:
@@ -201,51 +210,70 @@ class Hedge(AsyncForms, HedgeBase):
 
 
 class _Finish:
-    """How a race ends: with the first success, or with the last failure."""
+    """How a race ends: with the first success, with an interruption, or with the last failure."""
 
-    __slots__ = ("_errors", "_failed", "_is_won", "_result", "over")
+    __slots__ = ("_error", "_errors", "_runs", "is_won", "over", "result")
 
     def __init__(self) -> None:
         self.over = anyio.Event()
-        self._errors: list[Exception | None] = []
-        self._failed = 0
-        self._is_won = False
-        self._result: object = None
+        self.is_won = False
+        self.result: object = None
+        self._error: BaseException | None = None
+        self._errors: dict[int, Exception] = {}
+        self._runs = 0
 
     def enter(self) -> int:
-        self._errors.append(None)
-        return len(self._errors) - 1
+        self._runs += 1
+        return self._runs - 1
 
     def win(self, result: object) -> bool:
-        if self._is_won:
+        if self.over.is_set():
             return False
-        self._is_won, self._result = True, result
-        self.over.set()
+        self.is_won, self.result = True, result
+        self._end()
         return True
 
     def fail(self, number: int, error: Exception) -> None:
         self._errors[number] = error
-        self._failed += 1
-        if self._failed == len(self._errors):
-            self.over.set()
+        if len(self._errors) == self._runs:
+            self.stop(self._errors[0])
+
+    def stop(self, error: BaseException) -> None:
+        if not self.over.is_set():
+            self._error = error
+            self._end()
+
+    async def abandon(self) -> None:
+        """Nobody waits for the outcome any more."""
+        self._errors, self._error = {}, None
+        if self.is_won:
+            await _close_late(self.result)
+
+    def _end(self) -> None:
+        self._errors = {}  # an error's traceback holds its frame, and that frame this object
+        self.over.set()
 
     def outcome(self) -> Any:
-        if self._is_won:
-            return self._result
-        first = self._errors[0]
-        self._errors = []
-        if first is None:
+        if self.is_won:
+            return self.result
+        error, self._error = self._error, None
+        if error is None:
             msg = "a race ended without a result and without an error"
             raise AssertionError(msg)
         try:
-            raise first
+            raise error
         finally:
-            del first  # its traceback holds this frame
+            del error  # its traceback holds this frame
 
 
-def _only(several: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a task group wrapped, if it is one error; our tasks let only cancellation and interpreter exits out."""
-    return several.exceptions[0] if len(several.exceptions) == 1 else several
+async def _close_late(result: object) -> None:
+    # Whoever comes late is cancelled already; what it holds must be given back all the same.
+    with anyio.move_on_after(_CLOSING, shield=True):
+        await close_unseen(result, may_await=True)
+
+
+_CLOSING = 5.0
+"""Seconds that closing a late result may take."""
 
 
 def _refuse_generator(fn: Callable[..., Any]) -> NoReturn:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_left, insort
 from collections import deque
 from typing import TYPE_CHECKING
 
 from resilio._core import durations
+from resilio._core.colour import refuse_unless_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resilio._core.durations import Duration
+
+_log = logging.getLogger("resilio")
 
 
 class LatencyQuantile:
@@ -35,7 +39,7 @@ class LatencyQuantile:
     __slots__ = ("_calls", "_latest", "_lock", "_sorted", "_warm_up", "quantile")
 
     def __init__(self, quantile: float, *, calls: int = 1000, warm_up: int = 100) -> None:
-        self.quantile = durations.number("quantile", quantile, above=0, at_most=0.9999)
+        self.quantile: float = durations.number("quantile", quantile, above=0, at_most=0.9999)
         self._calls = durations.whole("calls", calls, at_least=2)
         self._warm_up = durations.whole("warm_up", warm_up, at_least=1, at_most=calls)
         self._latest: deque[float] = deque()
@@ -63,13 +67,25 @@ class LatencyQuantile:
 
 
 def checked(delay: Duration | Callable[[], float | None]) -> Callable[[], float | None]:
-    """``delay`` as a function.
+    """``delay`` as a function that returns seconds or None.
 
     Raises:
-        TypeError: It is neither a duration nor callable.
+        TypeError: It is neither a duration nor a plain function.
         ValueError: It is negative or NaN.
     """
-    if callable(delay):
+    if isinstance(delay, LatencyQuantile):
         return delay
-    fixed = durations.seconds("delay", delay)
-    return lambda: fixed
+    if not callable(delay):
+        fixed = durations.seconds("delay", delay)
+        return lambda: fixed
+    refuse_unless_plain("delay", delay)
+
+    def asked() -> float | None:
+        try:
+            return durations.optional(durations.seconds, "what delay returned", delay())
+        except Exception:
+            # The call itself may well succeed: it must not fail of the question when to make another one.
+            _log.exception("the delay of a hedge failed: %r; this call is not hedged", delay)
+            return None
+
+    return asked

@@ -56,7 +56,7 @@ class PipelineBase(Policy):
     __slots__ = ("_joined", "policies")
 
     def __init__(self, *policies: Policy) -> None:
-        self.policies = _checked(policies)
+        self.policies: tuple[Policy, ...] = _checked(policies)
         self._joined: WeakSet[_Joined] = WeakSet()  # what follows a `replace`
         self._prepare()
 

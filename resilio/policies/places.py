@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
 
 class Places:
-    """So many places, and a first-come-first-served queue of limited length."""
+    """So many places, and a first-come-first-served queue of limited length.
 
-    __slots__ = ("_queue", "capacity", "max_queue", "taken")
+    While somebody waits no place is free: whoever frees one hands it on under the same lock.
+    """
+
+    __slots__ = ("_called", "_queue", "capacity", "max_queue", "taken")
 
     def __init__(self, capacity: int, max_queue: int) -> None:
-        self.capacity = capacity
-        self.max_queue = max_queue
-        self.taken = 0
+        self.capacity: int = capacity
+        self.max_queue: int = max_queue
+        self.taken: int = 0
         self._queue: OrderedDict[Waiter, None] = OrderedDict()
+        self._called: set[Waiter] = set()  # out of the queue with a place, and not yet awake
 
     @property
     def waiting(self) -> int:
@@ -43,19 +47,23 @@ class Places:
         return True
 
     def leave_queue(self, waiter: Waiter) -> bool:
-        """Stop waiting; False if a place has been given to this waiter already."""
-        if waiter not in self._queue:
-            return False
-        del self._queue[waiter]
-        return True
-
-    def give_back(self) -> None:
-        """Give a place back; `next_in_line` says who gets it."""
-        self.taken -= 1
+        """Stop waiting; tell whether ``waiter`` has been given a place, which is now the caller's."""
+        self._queue.pop(waiter, None)
+        has_place = waiter in self._called
+        self._called.discard(waiter)
+        return has_place
 
     def next_in_line(self) -> Waiter | None:
         """The first in line, who has a place from now on; None if nobody waits or no place is free."""
         if not self._queue or self.taken >= self.capacity:
             return None
+        waiter, _ = self._queue.popitem(last=False)
         self.taken += 1
-        return self._queue.popitem(last=False)[0]
+        self._called.add(waiter)
+        return waiter
+
+    def take_back(self, waiter: Waiter) -> None:
+        """Free the place of one who can no longer be woken, unless it has left with it by itself."""
+        if waiter in self._called:
+            self._called.discard(waiter)
+            self.taken -= 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
@@ -39,9 +40,9 @@ class Stream:
     __slots__ = ("first", "is_empty", "source")
 
     def __init__(self, source: AsyncGenerator[Any, Any], first: object, *, is_empty: bool = False) -> None:
-        self.source = source
-        self.first = first
-        self.is_empty = is_empty
+        self.source: AsyncGenerator[Any, Any] = source
+        self.first: object = first
+        self.is_empty: bool = is_empty
 
     @classmethod
     async def begin(cls, source: AsyncGenerator[Any, Any]) -> Stream:
@@ -58,8 +59,8 @@ class Iteration:
     __slots__ = ("first", "is_empty", "source", "value")
 
     def __init__(self, source: Generator[Any, Any, Any]) -> None:
-        self.source = source
-        self.is_empty = False
+        self.source: Generator[Any, Any, Any] = source
+        self.is_empty: bool = False
         self.value: object = None
         self.first: object = None
         try:
@@ -305,13 +306,14 @@ class AsyncForms(Policy):
     call = execute
 
     async def __aenter__(self) -> Self:
-        blocks.push(self, await self.open_block(async_pause))
+        frame = sys._getframe(1)  # noqa: SLF001 -- the one that runs the `async with`
+        blocks.push(self, await self.open_block(async_pause), frame)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        block = blocks.pop(self)
+        block = blocks.pop(self, sys._getframe(1))  # noqa: SLF001 -- see above
         return None if block is None else block.__exit__(kind, error, traceback)
 
 
@@ -334,13 +336,13 @@ class BlockingForms(Policy):
     call = execute
 
     def __enter__(self) -> Self:
-        blocks.push(self, drive(self.open_block(blocking_pause)))
+        blocks.push(self, drive(self.open_block(blocking_pause)), sys._getframe(1))  # noqa: SLF001 -- runs the `with`
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        block = blocks.pop(self)
+        block = blocks.pop(self, sys._getframe(1))  # noqa: SLF001 -- see above
         return None if block is None else block.__exit__(kind, error, traceback)
 
 

@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, Any
 
 from resilio._core import clock, durations, events
 from resilio._core.colour import refuse_lazy
-from resilio._core.drive import drive
+from resilio._core.drive import drive, refuse_in_event_loop
 from resilio._core.pauses import async_pause, blocking_pause, haste
 from resilio.errors import RateLimitExceededError
 from resilio.policies.description import Description
 from resilio.policies.events import RateLimited
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
-from resilio.policies.token_bucket import TokenBucket
+from resilio.policies.token_bucket import ROUNDING, TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -58,13 +58,14 @@ class RateLimiterBase(Policy):
     def __init__(
         self, rate: float, per: Duration = 1.0, burst: int | None = None, max_wait: Duration | None = None
     ) -> None:
-        self.rate = durations.number("rate", rate, above=0)
-        self.per = durations.seconds("per", per, above=0)
-        self.burst = max(int(self.rate), 1) if burst is None else durations.whole("burst", burst, at_least=1)
+        self.rate: float = durations.number("rate", rate, above=0)
+        self.per: float = durations.seconds("per", per, above=0)
+        self.burst: int = max(int(self.rate), 1) if burst is None else durations.whole("burst", burst, at_least=1)
         self._max_wait = durations.optional(durations.seconds, "max_wait", max_wait)
         self._bucket = TokenBucket(self.per / self.rate, self.burst)
         self._line: OrderedDict[Waiter, None] = OrderedDict()  # first in line first; that one watches the clock
-        self._lock = threading.Lock()
+        # Re-entrant, because the garbage collector may run inside it and close an abandoned call that waits in line.
+        self._lock = threading.RLock()
         self._prepare()
 
     @property
@@ -97,7 +98,7 @@ class RateLimiterBase(Policy):
                 return
             wait = self._bucket.wait(now, ahead=len(self._line))
             is_hasty = haste.get() is not None
-            is_refused = not is_hasty and self._max_wait is not None and wait > self._max_wait
+            is_refused = not is_hasty and self._max_wait is not None and wait > self._max_wait + ROUNDING
             if not is_refused and not is_hasty:
                 self._line[waiter] = None
                 is_first = len(self._line) == 1
@@ -106,15 +107,17 @@ class RateLimiterBase(Policy):
         if is_refused:
             raise self._rejection(wait)
         try:
+            if pause is blocking_pause:
+                refuse_in_event_loop("waiting for a rate limiter's turn")
             if not is_first:
                 await waiter.wait(None)
-            while (wait := self._take_as_first(waiter)) > 0:
-                await pause(wait)
+            while (left := self._take_as_first(waiter)) is not None:
+                await pause(left)
         except BaseException:
             self._step_out(waiter)
             raise
 
-    def _take_as_first(self, waiter: Waiter) -> float:
+    def _take_as_first(self, waiter: Waiter) -> float | None:
         """Take a token as the first in line and make room for the next; else the seconds until there is one."""
         now = clock.monotonic()
         with self._lock:
@@ -122,7 +125,7 @@ class RateLimiterBase(Policy):
                 return self._bucket.wait(now, ahead=0)
             del self._line[waiter]
         self._call_next()
-        return 0.0
+        return None
 
     def _step_out(self, waiter: Waiter) -> None:
         with self._lock:

@@ -27,7 +27,7 @@ class Attempt:
     def __init__(self, attempts: _Attempts, number: int) -> None:
         self._attempts: _Attempts | None = attempts
         self._result: object = None
-        self.number = number
+        self.number: int = number
 
     def set_result(self, result: object) -> None:
         """Tell what the block came to, for a strategy that looks at results."""
@@ -57,7 +57,7 @@ class _Attempts:
         self._strategy = strategy
         self._call = RetryCall(strategy, block, (), {}, clock.monotonic())
         self._is_over = False
-        self.is_entered = True
+        self.is_entered: bool = True
 
     def settle(self, error: BaseException | None, result: object) -> bool:
         """The block ended; tell whether its error is to be forgotten because another attempt may follow."""

@@ -49,9 +49,9 @@ class RetryBudget:
     __slots__ = ("_calls", "_lock", "_reserve", "min_per_second", "percent", "ttl")
 
     def __init__(self, percent: float = 0.2, min_per_second: float = 10.0, ttl: Duration = 10.0) -> None:
-        self.percent = durations.number("percent", percent, at_least=0, at_most=1000)
-        self.min_per_second = durations.number("min_per_second", min_per_second, at_least=0)
-        self.ttl = durations.seconds("ttl", ttl, above=0)
+        self.percent: float = durations.number("percent", percent, at_least=0, at_most=1000)
+        self.min_per_second: float = durations.number("min_per_second", min_per_second, at_least=0)
+        self.ttl: float = durations.seconds("ttl", ttl, above=0)
         self._reserve = self.min_per_second * self.ttl
         self._lock = threading.Lock()
         # Two windows in one: `calls` counts both kinds, `failed` the retries among them.

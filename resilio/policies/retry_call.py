@@ -36,10 +36,12 @@ class RetryCall(RetryRun):
         kwargs: dict[str, Any],
         started_at: float,
     ) -> None:
-        self.fn, self.args, self.kwargs = fn, args, kwargs
+        self.fn: Callable[..., Any] = fn
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
         self._strategy = strategy
         super().__init__(strategy.plan, started_at)
-        self.is_waiting = False  # whether an attempt has failed and the next one has not begun
+        self.is_waiting: bool = False  # whether an attempt has failed and the next one has not begun
         self._error: Exception | None = None
         self._result: object = None
         self._unseen: object = None  # a refused result that another attempt follows

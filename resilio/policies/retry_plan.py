@@ -76,10 +76,10 @@ class RetryRun:
     __slots__ = ("_earlier", "attempt", "plan", "previous_delay", "started_at")
 
     def __init__(self, plan: BackoffPlan, started_at: float) -> None:
-        self.plan = plan
-        self.started_at = started_at
-        self.attempt = 1
-        self.previous_delay = 0.0
+        self.plan: BackoffPlan = plan
+        self.started_at: float = started_at
+        self.attempt: int = 1
+        self.previous_delay: float = 0.0
         self._earlier: list[Failure] = []
 
     def decide(

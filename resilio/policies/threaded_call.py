@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 class Race:
     """One or more runs of the same call, side by side; the first success wins, else the first run's error counts.
 
-    Each run gets a daemon thread and a copy of the caller's context variables.
+    An interruption (``SystemExit``, say) ends the race at once, as what it is. Each run gets a daemon thread and a copy
+    of the caller's context variables.
     """
 
     def __init__(self, fn: Callable[[], Any]) -> None:
         self._fn = fn
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._errors: list[BaseException | None] = []
-        self._failed = 0
+        self._runs = 0
+        self._errors: dict[int, BaseException] = {}
+        self._error: BaseException | None = None
+        self._is_decided = False
         self._is_won = False
-        self._is_abandoned = False
         self._result: Any = None
 
     def start(self) -> None:
         """Make the call once more."""
         with self._lock:
-            number = len(self._errors)
-            self._errors.append(None)
+            number = self._runs
+            self._runs += 1
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._run, number), name="resilio-call", daemon=True).start()
 
@@ -46,35 +48,57 @@ class Race:
         try:
             result = self._fn()
         except BaseException as error:
-            with self._lock:
-                self._errors[number] = error
-                self._failed += 1
-                is_over = self._failed == len(self._errors)
-        else:
-            with self._lock:
-                is_over = not self._is_won and not self._is_abandoned
-                if is_over:
-                    self._is_won, self._result = True, result
-            if not is_over:
-                drive(close_unseen(result, may_await=False))
-        if is_over:
+            self._fail(number, error)
+            return
+        with self._lock:
+            wins = self._decide()
+            if wins:
+                self._is_won, self._result = True, result
+        if wins:
             self._over.set()
+        else:
+            drive(close_unseen(result, may_await=False))
+
+    def _fail(self, number: int, error: BaseException) -> None:
+        with self._lock:
+            if self._is_decided:
+                return
+            self._errors[number] = error
+            if isinstance(error, Exception):
+                if len(self._errors) < self._runs:
+                    return
+                error = self._errors[0]
+            self._decide()
+            self._error = error
+        self._over.set()
+
+    def _decide(self) -> bool:
+        """Let the race have an outcome, unless it has one. Called with the lock held."""
+        if self._is_decided:
+            return False
+        self._is_decided = True
+        self._errors.clear()  # an error's traceback holds its frame, and that frame this race
+        return True
 
     def is_over_within(self, seconds: float | None) -> bool:
         """Wait at most ``seconds``; tell whether there is an outcome."""
-        return clock.wait_blocking(self._over, seconds)
+        try:
+            return clock.wait_blocking(self._over, seconds)
+        except BaseException:  # Ctrl-C: nobody waits any more
+            if not self.abandon() and self._is_won:
+                drive(close_unseen(self._result, may_await=False))
+            raise
 
     def abandon(self) -> bool:
         """Stop waiting; False if an outcome came in just now."""
         with self._lock:
-            self._is_abandoned = not self._over.is_set() and not self._is_won
-            return self._is_abandoned
+            return self._decide()
 
     def outcome(self) -> Any:
         """Return what the winner returned, or raise what the first run raised."""
         if self._is_won:
             return self._result
-        error, self._errors = self._errors[0], []
+        error, self._error = self._error, None
         if error is None:
             msg = "a race without an outcome was asked for it"
             raise AssertionError(msg)

@@ -57,7 +57,7 @@ class TimeoutBase(Policy):
     __slots__ = ("seconds",)
 
     def __init__(self, seconds: Duration) -> None:
-        self.seconds = durations.seconds("seconds", seconds, above=0)
+        self.seconds: float = durations.seconds("seconds", seconds, above=0)
         self._prepare()
 
     def __repr__(self) -> str:
@@ -107,6 +107,10 @@ class TimeoutBase(Policy):
     ) -> AbstractContextManager[Iteration]:
         return self._begin_iterator(fn, args, kwargs)
 
+    async def open_block(self, pause: Pause) -> AbstractContextManager[object]:
+        # Blocking code cannot be moved to another thread in the middle of a function.
+        return _Block(self.seconds) if pause is async_pause else await super().open_block(pause)
+
 
 class Timeout(AsyncForms, TimeoutBase):
     """Limits how long a call may take; see this module for the whole story.
@@ -125,9 +129,6 @@ class Timeout(AsyncForms, TimeoutBase):
     """
 
     __slots__ = ()
-
-    async def open_block(self, pause: Pause) -> _Block:  # noqa: ARG002 -- the waiting is in the block
-        return _Block(self.seconds)
 
 
 class _Block:

@@ -14,7 +14,7 @@ class TokenBucket:
     __slots__ = ("_allowance", "_full_at", "interval")
 
     def __init__(self, interval: float, burst: int) -> None:
-        self.interval = interval
+        self.interval: float = interval
         self._allowance = interval * (burst - 1)
         self._full_at = float("-inf")
 
@@ -24,15 +24,16 @@ class TokenBucket:
         if full_at <= now:
             self._full_at = now + self.interval
             return True
-        if full_at - now > self._allowance + _ROUNDING:
+        if full_at - now > self._allowance + ROUNDING:
             return False
         self._full_at = full_at + self.interval
         return True
 
     def wait(self, now: float, ahead: int) -> float:
         """Seconds from ``now`` until there is a token for the call behind ``ahead`` others."""
-        return max(self._full_at - self._allowance - now, 0.0) + ahead * self.interval
+        # In this order, as `take` has it: a difference that `take` finds too long never rounds to nothing.
+        return max(self._full_at - now - self._allowance, 0.0) + ahead * self.interval
 
 
 # Adding 0.1 s ten times gives 0.9999999999999999: a token that is a nanosecond away is there.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9

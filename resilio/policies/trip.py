@@ -113,8 +113,8 @@ class ConsecutiveMeter(TripMeter):
     __slots__ = ("failures", "threshold")
 
     def __init__(self, threshold: int) -> None:
-        self.threshold = threshold
-        self.failures = 0
+        self.threshold: int = threshold
+        self.failures: int = 0
 
     def book(self, *, failed: bool, now: float, duration: float) -> bool:  # noqa: ARG002 -- counts, not times
         self.failures = self.failures + 1 if failed else 0

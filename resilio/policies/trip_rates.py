@@ -138,7 +138,7 @@ class RateMeter(TripMeter):
     def clear(self) -> None:
         self._count.clear()
 
-    def dump(self, now: float) -> list[list[float]]:
+    def dump(self, now: float) -> object:
         return self._count.dump(now)
 
     def load(self, dumped: object, now: float) -> None:

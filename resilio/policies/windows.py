@@ -11,6 +11,7 @@ instead of at full seconds.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
@@ -38,9 +39,9 @@ class WindowCount(ABC):
     __slots__ = ("calls", "failed", "slow")
 
     def __init__(self) -> None:
-        self.calls = 0
-        self.failed = 0
-        self.slow = 0
+        self.calls: int = 0
+        self.failed: int = 0
+        self.slow: int = 0
 
     @abstractmethod
     def add(self, now: float, failed: bool, slow: bool = False) -> None:  # noqa: FBT001, FBT002 -- a hot path
@@ -55,22 +56,16 @@ class WindowCount(ABC):
         """Forget everything."""
 
     @abstractmethod
-    def dump(self, now: float) -> list[list[float]]:
-        """What the window holds, oldest first: age in seconds, calls, failed ones, slow ones."""
+    def dump(self, now: float) -> object:
+        """What the window holds, as JSON can carry it."""
 
+    @abstractmethod
     def load(self, dumped: object, now: float) -> None:
-        """Hold what another window dumped, as far as it is young enough.
+        """Hold what another window of this kind dumped, as far as it is not too old by now.
 
         Raises:
             ValueError: It is something else; nothing has changed.
         """
-        if not isinstance(dumped, list) or not all(map(_is_entry, dumped)):
-            msg = f"a window was saved as [age, calls, failed, slow] each, not {dumped!r:.100}"
-            raise ValueError(msg)
-        self.clear()
-        for age, calls, failed, slow in dumped:
-            for place in range(calls):
-                self.add(now - age, place < failed, place < slow)
 
 
 class Window(ABC):
@@ -164,10 +159,23 @@ class _LastCalls(WindowCount):
     def clear(self) -> None:
         self.calls = self.failed = self.slow = self._next = 0
 
-    def dump(self, now: float) -> list[list[float]]:  # noqa: ARG002
+    def dump(self, now: float) -> str:  # noqa: ARG002
+        """One digit a call, the oldest first: 1 for failed, 2 for slow, 3 for both."""
+        held = self._ring[: self.calls]
         oldest = self._next if self.calls == self._size else 0
-        places = [*range(oldest, self.calls), *range(oldest)]
-        return [[0.0, 1, self._ring[place] & _FAILED, self._ring[place] >> 1] for place in places]
+        return (held[oldest:] + held[:oldest]).translate(_DIGITS).decode()
+
+    def load(self, dumped: object, now: float) -> None:
+        if not isinstance(dumped, str) or not set(dumped) <= set("0123"):
+            msg = f"a CountWindow was saved as one digit a call, 0 to 3, not {dumped!r:.100}"
+            raise ValueError(msg)
+        self.clear()
+        for digit in dumped[-self._size :]:
+            mark = int(digit)
+            self.add(now, bool(mark & _FAILED), bool(mark >> 1))
+
+
+_DIGITS = bytes.maketrans(bytes(range(4)), b"0123")
 
 
 class RecentCalls(WindowCount):
@@ -206,8 +214,21 @@ class RecentCalls(WindowCount):
         self.calls = self.failed = self.slow = 0
 
     def dump(self, now: float) -> list[list[float]]:
+        """Age in seconds, calls, failed ones, slow ones: the oldest first."""
         self._expire(now)
         return [[now - start, *map(int, counts)] for start, *counts in self._slots]
+
+    def load(self, dumped: object, now: float) -> None:
+        if not isinstance(dumped, list) or len(dumped) > SLOTS + 1 or not all(map(_is_entry, dumped)):
+            msg = f"a TimeWindow was saved as [age, calls, failed, slow] each, not {dumped!r:.100}"
+            raise ValueError(msg)
+        self.clear()
+        for age, calls, failed, slow in sorted(dumped, key=lambda entry: entry[0], reverse=True):
+            if age < self._seconds:
+                self._slots.append([now - age, calls, failed, slow])
+                self.calls += calls
+                self.failed += failed
+                self.slow += slow
 
     def _expire(self, now: float) -> None:
         slots, edge = self._slots, now - self._seconds
@@ -224,6 +245,10 @@ def _is_entry(dumped: object) -> bool:
     if not isinstance(dumped, list) or len(dumped) != 4:  # noqa: PLR2004 -- age, calls, failed, slow
         return False
     age, *counts = dumped
-    if not isinstance(age, (int, float)) or not all(isinstance(count, int) and count >= 0 for count in counts):
+    if type(age) not in {int, float} or not 0 <= age < math.inf:
         return False
-    return bool(counts[0] >= max(counts))
+    return all(type(count) is int and 0 <= count <= counts[0] <= _MOST for count in counts)
+
+
+_MOST = 2**53
+"""Calls in one saved entry: beyond that a float would no longer count them."""

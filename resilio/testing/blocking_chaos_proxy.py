@@ -49,7 +49,7 @@ class BlockingChaosProxy:
         self._proxy = ChaosProxy(upstream, seed=seed, host=host, port=port)
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
-        self.upstream = self._proxy.upstream
+        self.upstream: tuple[str, int] = self._proxy.upstream
         self.seed = seed
         self.host = host
 

@@ -89,7 +89,10 @@ class ChaosProxy:
             msg = f"upstream must be a pair of host and port, such as ('127.0.0.1', 5432), not {upstream!r}"
             raise TypeError(msg) from None
         self.seed = seed
-        self.upstream = (server, durations.whole("upstream's port", server_port, at_least=1, at_most=_HIGHEST_PORT))
+        self.upstream: tuple[str, int] = (
+            server,
+            durations.whole("upstream's port", server_port, at_least=1, at_most=_HIGHEST_PORT),
+        )
         self.host = host
         self._port = durations.whole("port", port, at_least=0, at_most=_HIGHEST_PORT)
         self._begun: float | None = None

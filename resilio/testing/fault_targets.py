@@ -14,6 +14,7 @@ from resilio.testing.fault_wrappers import kind_of, stand_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from resilio._core.colour import Colour
     from resilio.testing.fault_actions import Wait
     from resilio.testing.fault_log import FaultLog
     from resilio.testing.fault_places import Place
@@ -38,11 +39,11 @@ class Target:
     def __init__(
         self, named: object, fn: Callable[..., Any], *, title: str, name: str, seed: int | str, log: FaultLog
     ) -> None:
-        self.colour = kind_of(fn)
+        self.colour: Colour = kind_of(fn)
         self.title = title
         self.name = name
         self.rules: tuple[FaultRule, ...] = ()
-        self.calls = 0
+        self.calls: int = 0
         self.wrapper: Callable[..., Any] | None = None
         self._named = named
         self._fn = fn

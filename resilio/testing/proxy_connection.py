@@ -150,7 +150,7 @@ class Connection:
 
     def __init__(self, host: Host, number: int, client: socket.socket) -> None:
         self.number = number
-        self.over = anyio.Event()
+        self.over: anyio.Event = anyio.Event()
         self._host = host
         self._client = client
         self._opened = host.elapsed()
