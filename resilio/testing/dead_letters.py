@@ -60,6 +60,12 @@ class DeadLetters:
         with self._lock:
             return self._stores.setdefault(location, MemoryStore(location))
 
+    def clear(self) -> None:
+        """Forget every letter."""
+        with self._lock:
+            for store in self._stores.values():
+                store.clear()
+
     # -- looking -------------------------------------------------------------------------------------------------------
 
     @property

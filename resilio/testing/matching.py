@@ -22,7 +22,7 @@ class EventMatcher(Generic[E]):
     __slots__ = ("_wanted", "kind")
 
     def __init__(self, kind: type[E], wanted: dict[str, Any]) -> None:
-        self.kind = kind
+        self.kind: type[E] = kind
         self._wanted = wanted
 
     def __call__(self, event: Event) -> bool:

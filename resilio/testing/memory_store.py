@@ -68,6 +68,13 @@ class MemoryStore:
             now = clock.utcnow()
             return [entry.letter(now) for entry in self._entries.values()]
 
+    def clear(self) -> int:
+        """Forget every letter, and tell how many there were."""
+        with self._lock:
+            count = len(self._entries)
+            self._entries.clear()
+            return count
+
     # -- what the queue asks -------------------------------------------------------------------------------------------
 
     async def add(self, letter_id: str, body: bytes) -> None:
@@ -167,10 +174,7 @@ class MemoryStore:
     async def purge(self) -> int:
         """Delete every letter, and tell how many there were."""
         await checkpoint()
-        with self._lock:
-            count = len(self._entries)
-            self._entries.clear()
-            return count
+        return self.clear()
 
     async def stats(self) -> DeadLetterStats:
         """What lies here; `bytes` is what the letters take as JSON."""

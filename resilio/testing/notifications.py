@@ -65,10 +65,10 @@ class Notifications:
     name = "notifications"
 
     def __init__(self) -> None:
-        self.notifier = AdminNotifier(channel=self)
+        self.notifier: AdminNotifier = AdminNotifier(channel=self)
         """A notifier that tells this object."""
         self._lock = threading.Lock()
-        self._told: list[Told] = []
+        self._kept: list[tuple[Notification, str, float]] = []
         self._origin = clock.monotonic()
         self._stack = ExitStack()
 
@@ -88,14 +88,19 @@ class Notifications:
         self._stack.close()
 
     def restart(self) -> None:
-        """Count the seconds of `told` from here. What was recorded stays."""
+        """Count the seconds of `told` from here. What was recorded stays, at seconds below zero."""
         self._origin = clock.monotonic()
+
+    def clear(self) -> None:
+        """Forget what was recorded, and count the seconds from here."""
+        with self._lock:
+            self._kept.clear()
+        self.restart()
 
     async def deliver(self, notification: Notification, channel: str = name) -> None:
         """Keep ``notification``, which was meant for ``channel``."""
-        told = Told(notification=notification, channel=channel, elapsed=clock.monotonic() - self._origin)
         with self._lock:
-            self._told.append(told)
+            self._kept.append((notification, channel, clock.monotonic()))
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -103,7 +108,11 @@ class Notifications:
     def told(self) -> tuple[Told, ...]:
         """What was told, with the channel and the second, oldest first."""
         with self._lock:
-            return tuple(self._told)
+            kept = tuple(self._kept)
+        return tuple(
+            Told(notification=notification, channel=channel, elapsed=round(at - self._origin, 6))
+            for notification, channel, at in kept
+        )
 
     @property
     def sent(self) -> tuple[Notification, ...]:
@@ -114,7 +123,7 @@ class Notifications:
         return iter(self.sent)
 
     def __len__(self) -> int:
-        return len(self.told)
+        return len(self._kept)
 
     def __bool__(self) -> bool:
         return True  # even before anybody was told

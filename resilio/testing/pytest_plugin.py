@@ -5,6 +5,10 @@
 | ``virtual_clock`` | a `VirtualClock` on which the test lives: no sleep, timeout or deadline takes real time |
 | ``faults`` | a `FaultInjector`, seeded, undone when the test ends |
 | ``chaos_proxy`` | makes a seeded `ChaosProxy`: ``async with chaos_proxy(("127.0.0.1", port)) as proxy:`` |
+| ``resilio_events`` | an `EventRecorder` with every event of this test |
+| ``dead_letters`` | a `DeadLetters`: what this test lost, in memory, whichever queue was to keep it |
+| ``notifications`` | a `Notifications`: whom it told, in memory, whichever notifier told it |
+| ``no_waits``, ``fast`` | `no_waits` itself, and in the test's body no policy waits |
 
 Without being asked, each test starts with state of its own: named circuits, listeners for events, and the environment
 variables that settings are read from. What is left to chance in this package follows from a seed, which the header
@@ -22,7 +26,7 @@ import inspect
 import os
 import random
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -31,14 +35,23 @@ from resilio._core import dice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from contextlib import AbstractContextManager
 
     from resilio._core.events import Subscription
     from resilio.testing.chaos_proxy import ChaosProxy
+    from resilio.testing.dead_letters import DeadLetters
     from resilio.testing.faults import FaultInjector
+    from resilio.testing.no_waits import NoWaits
+    from resilio.testing.notifications import Notifications
+    from resilio.testing.recorder import EventRecorder
     from resilio.testing.virtual_clock import VirtualClock
+
+    _Around = list[Callable[[bool], AbstractContextManager[object]]]
 
 _SEED = pytest.StashKey[int]()
 _CLOCK = pytest.StashKey["VirtualClock"]()
+_EVENTS = pytest.StashKey["EventRecorder"]()
+_AROUND = pytest.StashKey["_Around"]()
 _DICE = pytest.StashKey[random.Random]()
 
 # Modules that hold state of the process. Each has a context manager `fresh()`: within it, the state is as new.
@@ -55,6 +68,7 @@ def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
 
     with VirtualClock() as clock:
         request.node.stash[_CLOCK] = clock
+        _put_around(request, functools.partial(_on_the_clock, clock))
         yield clock
 
 
@@ -77,6 +91,52 @@ def chaos_proxy(request: pytest.FixtureRequest) -> _ProxyMaker:
     from resilio.testing.chaos_proxy import ChaosProxy  # noqa: PLC0415 -- see the module
 
     return functools.partial(ChaosProxy, seed=_seed(request.config))
+
+
+@pytest.fixture
+def resilio_events(request: pytest.FixtureRequest) -> Iterator[EventRecorder]:
+    """Every event of this test, to look at, to assert on and to print."""
+    from resilio.testing.recorder import EventRecorder  # noqa: PLC0415 -- see the module
+
+    with EventRecorder(seed=_seed(request.config)) as recorder:
+        request.node.stash[_EVENTS] = recorder
+        _put_around(request, _anew(recorder.restart, recorder.clear))
+        yield recorder
+
+
+@pytest.fixture
+def dead_letters(request: pytest.FixtureRequest) -> Iterator[DeadLetters]:
+    """What this test lost: every dead letter queue of the process keeps its letters in memory, here."""
+    from resilio.testing.dead_letters import DeadLetters  # noqa: PLC0415 -- see the module
+
+    with DeadLetters() as kept:
+        _put_around(request, _anew(None, kept.clear))
+        yield kept
+
+
+@pytest.fixture
+def notifications(request: pytest.FixtureRequest) -> Iterator[Notifications]:
+    """Whom this test told: every notifier of the process tells this object, and nobody else."""
+    from resilio.testing.notifications import Notifications  # noqa: PLC0415 -- see the module
+
+    with Notifications() as told:
+        _put_around(request, _anew(told.restart, told.clear))
+        yield told
+
+
+@pytest.fixture
+def no_waits(request: pytest.FixtureRequest) -> Callable[..., NoWaits]:
+    """No policy waits in this test's body; hands out what caps attempts in a block: ``with no_waits(max_attempts=2)``."""
+    from resilio.testing.no_waits import no_waits as switch  # noqa: PLC0415 -- see the module
+
+    _put_around(request, lambda _is_async: switch())
+    return switch
+
+
+@pytest.fixture
+def fast(no_waits: Callable[..., NoWaits]) -> Callable[..., NoWaits]:
+    """The same as ``no_waits``."""
+    return no_waits
 
 
 @pytest.fixture(autouse=True)
@@ -106,16 +166,17 @@ def _seeded_dice(config: pytest.Config, nodeid: str) -> Iterator[None]:
 
 @contextmanager
 def _own_environment() -> Iterator[None]:
-    before = dict(os.environ)
+    settings: Any = sys.modules.get("resilio.settings")
+    names = [setting.variable for setting in settings.ALL] if settings is not None else []
+    before = {name: os.environ.get(name) for name in names}
     try:
         yield
     finally:
-        settings: Any = sys.modules.get("resilio.settings")
-        for name in [setting.variable for setting in settings.ALL] if settings is not None else ():
-            if name in before:
-                os.environ[name] = before[name]
-            else:
+        for name, value in before.items():
+            if value is None:
                 os.environ.pop(name, None)
+            elif os.environ.get(name) != value:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -206,41 +267,69 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Let the body of a test that asked for the virtual clock live on it, whichever plugin runs the event loop."""
-    clock = item.stash.get(_CLOCK, None)
-    if clock is None or not isinstance(item, pytest.Function):
+    """Put around the body of a test what its fixtures asked for, whichever plugin runs the event loop."""
+    around = item.stash.get(_AROUND, None)
+    if around is None or not isinstance(item, pytest.Function):
         return (yield)
     by_hypothesis = hasattr(item.obj, "hypothesis")
     holder, name = (item.obj.hypothesis, "inner_test") if by_hypothesis else (item, "obj")
     present = getattr(holder, name)
     test = getattr(present, "_anyio_original_func", present)  # anyio leaves its wrapper there for the next backend
-    if inspect.iscoroutinefunction(test):
-        setattr(holder, name, _on_the_loop(test, clock))
-    elif by_hypothesis:
-        setattr(holder, name, _on_the_thread(test, clock))
+    setattr(holder, name, _within(around, test))
     try:
         return (yield)
     finally:
         setattr(holder, name, present)
 
 
-def _on_the_loop(test: Callable[..., Any], clock: VirtualClock) -> Callable[..., Any]:
-    @functools.wraps(test)
-    async def on_the_clock(*args: Any, **kwargs: Any) -> Any:
-        with clock.loop():
-            clock.restart()
-            return await test(*args, **kwargs)
-
-    return on_the_clock
+def _put_around(request: pytest.FixtureRequest, block: Callable[[bool], AbstractContextManager[object]]) -> None:
+    """Have the test's body run in what ``block`` makes, each time it runs; it is told whether that is a coroutine."""
+    request.node.stash.setdefault(_AROUND, []).append(block)
 
 
-def _on_the_thread(test: Callable[..., Any], clock: VirtualClock) -> Callable[..., Any]:
-    @functools.wraps(test)
-    def on_the_clock(*args: Any, **kwargs: Any) -> Any:
+def _within(around: _Around, test: Callable[..., Any]) -> Callable[..., Any]:
+    def entered(*, is_async: bool) -> ExitStack:
+        with ExitStack() as stack:
+            for block in around:
+                stack.enter_context(block(is_async))
+            return stack.pop_all()
+
+    if inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def body(*args: Any, **kwargs: Any) -> Any:
+            with entered(is_async=True):
+                return await test(*args, **kwargs)
+    else:
+
+        @functools.wraps(test)
+        def body(*args: Any, **kwargs: Any) -> Any:
+            with entered(is_async=False):
+                return test(*args, **kwargs)
+
+    return body
+
+
+@contextmanager
+def _on_the_clock(clock: VirtualClock, is_async: bool) -> Iterator[None]:  # noqa: FBT001 -- see `_put_around`
+    with clock.loop() if is_async else nullcontext():
         clock.restart()
-        return test(*args, **kwargs)
+        yield
 
-    return on_the_clock
+
+def _anew(
+    begin: Callable[[], object] | None, begin_again: Callable[[], object]
+) -> Callable[[bool], AbstractContextManager[object]]:
+    """Call ``begin`` before the test's body, and ``begin_again`` before each further example of Hypothesis."""
+    calls = [begin_again, begin]
+
+    def block(_is_async: bool) -> AbstractContextManager[object]:  # noqa: FBT001 -- see `_put_around`
+        call = calls.pop() if len(calls) > 1 else calls[0]
+        if call is not None:
+            call()
+        return nullcontext()
+
+    return block
 
 
 @pytest.hookimpl(wrapper=True)
@@ -253,5 +342,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         clock = item.stash.get(_CLOCK, None)
         if clock is not None:
             lines.append(f"virtual clock: {clock.elapsed:g} s elapsed in {len(clock.jumps)} jumps")
+        recorder = item.stash.get(_EVENTS, None)
+        if recorder is not None and (timeline := recorder.timeline()) not in report.longreprtext:
+            lines.append(f"what happened, {timeline}")
         report.sections.append(("resilio", "\n".join(lines)))
     return report

@@ -55,7 +55,7 @@ class EventRecorder:
     def __init__(self, *, seed: int | None = None) -> None:
         self.seed = seed
         self._lock = threading.Lock()
-        self._moments: list[text.Moment] = []
+        self._heard: list[tuple[Event, float, bool]] = []
         self._subscription: Subscription[Event] | None = None
         self._origin = clock.monotonic()
 
@@ -80,20 +80,19 @@ class EventRecorder:
             subscription.cancel()
 
     def restart(self) -> None:
-        """Count the seconds of the timeline from here. What was recorded stays."""
+        """Count the seconds of the timeline from here. What was recorded stays, at seconds below zero."""
         self._origin = clock.monotonic()
 
     def clear(self) -> None:
         """Forget what was recorded, and count the seconds from here."""
         with self._lock:
-            self._moments.clear()
+            self._heard.clear()
         self.restart()
 
     def _record(self, event: Event) -> None:
         is_virtual = not isinstance(clock.current(), SystemClock)
-        moment = text.Moment(event=event, elapsed=clock.monotonic() - self._origin, is_virtual=is_virtual)
         with self._lock:
-            self._moments.append(moment)
+            self._heard.append((event, clock.monotonic(), is_virtual))
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -101,16 +100,21 @@ class EventRecorder:
     def moments(self) -> tuple[text.Moment, ...]:
         """The events with the seconds at which they came, oldest first."""
         with self._lock:
-            return tuple(self._moments)
+            heard = tuple(self._heard)
+        return tuple(
+            text.Moment(event=event, elapsed=round(at - self._origin, 6), is_virtual=is_virtual)
+            for event, at, is_virtual in heard
+        )
 
     def __iter__(self) -> Iterator[Event]:
-        return iter([moment.event for moment in self.moments])
+        with self._lock:
+            return iter([event for event, _, _ in self._heard])
 
     def __len__(self) -> int:
-        return len(self.moments)
+        return len(self._heard)
 
     def __getitem__(self, index: int) -> Event:
-        return self.moments[index].event
+        return self._heard[index][0]
 
     def __bool__(self) -> bool:
         return True  # a recorder that has heard nothing is a recorder
@@ -142,7 +146,9 @@ class EventRecorder:
                 msg = f"no kind of event has an attribute {name!r}"
                 raise TypeError(msg)
         narrowed = EventRecorder(seed=self.seed)
-        narrowed._moments = [each for each in self.moments if _has(each.event, attributes)]
+        narrowed._origin = self._origin
+        with self._lock:
+            narrowed._heard = [each for each in self._heard if _has(each[0], attributes)]
         return narrowed
 
     def attempts(self, operation: str | Callable[..., Any]) -> list[int]:
