@@ -126,7 +126,7 @@ def notifications(request: pytest.FixtureRequest) -> Iterator[Notifications]:
 
 @pytest.fixture
 def no_waits(request: pytest.FixtureRequest) -> Callable[..., NoWaits]:
-    """No policy waits in this test's body; hands out what caps attempts in a block: ``with no_waits(max_attempts=2)``."""
+    """No policy waits in this test's body; hands out the switch itself, to cap attempts in a block."""
     from resilio.testing.no_waits import no_waits as switch  # noqa: PLC0415 -- see the module
 
     _put_around(request, lambda _is_async: switch())
