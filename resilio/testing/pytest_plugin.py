@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from resilio.testing.chaos_proxy import ChaosProxy
     from resilio.testing.dead_letters import DeadLetters
     from resilio.testing.faults import FaultInjector
-    from resilio.testing.no_waits import NoWaits
+    from resilio.testing.waits import NoWaits
     from resilio.testing.notifications import Notifications
     from resilio.testing.recorder import EventRecorder
     from resilio.testing.virtual_clock import VirtualClock
@@ -127,7 +127,7 @@ def notifications(request: pytest.FixtureRequest) -> Iterator[Notifications]:
 @pytest.fixture
 def no_waits(request: pytest.FixtureRequest) -> Callable[..., NoWaits]:
     """No policy waits in this test's body; hands out the switch itself, to cap attempts in a block."""
-    from resilio.testing.no_waits import no_waits as switch  # noqa: PLC0415 -- see the module
+    from resilio.testing.waits import no_waits as switch  # noqa: PLC0415 -- see the module
 
     _put_around(request, lambda _is_async: switch())
     return switch

@@ -72,7 +72,7 @@ def no_waits(*, max_attempts: int | None = None) -> NoWaits:
         >>> with no_waits(max_attempts=2):
         ...     BackoffStrategy(base_delay=60).execute(fetch)
         Traceback (most recent call last):
-        resilio.errors.RetryExhaustedError: resilio.testing.no_waits.fetch failed after 2 attempts: ...
+        resilio.errors.RetryExhaustedError: resilio.testing.waits.fetch failed after 2 attempts: ...
     """
     return NoWaits(max_attempts=max_attempts)
 
