@@ -13,7 +13,7 @@ sends each call to one background event loop. On a thread that runs an event loo
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from resilio._core import portal
 from resilio.alerting import notifier as _notifier
@@ -56,7 +56,7 @@ from resilio.policies.fallback import FallbackBase
 from resilio.policies.hedge import HedgeBase
 from resilio.policies.hedge_delay import LatencyQuantile
 from resilio.policies.pipeline import PipelineBase
-from resilio.policies.policy import BlockingForms, decorator_factory
+from resilio.policies.policy import BlockingForms
 from resilio.policies.rate_limiter import RateLimiterBase
 from resilio.policies.retry_attempts import BlockingAttempts
 from resilio.policies.retry_budget import RetryBudget
@@ -73,9 +73,8 @@ if TYPE_CHECKING:
     from resilio.alerting.channels import Channel
     from resilio.deadletters.encoding import Fallback as Representation
     from resilio.policies.backoff import RetryExceptions
+    from resilio.policies.trip import TripRule
 
-A = TypeVar("A")
-P = ParamSpec("P")
 T = TypeVar("T")
 
 __all__ = (
@@ -216,26 +215,48 @@ class Hedge(BlockingForms, HedgeBase):
     __slots__ = ()
 
 
-circuit_breaker = decorator_factory(
-    CircuitBreaker, "circuit_breaker", "A decorator that guards a function by a `CircuitBreaker` with these settings."
-)
-with_backoff = decorator_factory(
-    BackoffStrategy, "with_backoff", "A decorator that retries a function as a `BackoffStrategy` with these settings."
-)
+circuit_breaker = CircuitBreaker
+with_backoff = BackoffStrategy
 
 
-def _twin(build: Callable[P, A], blocking: Callable[[A], T]) -> Callable[P, T]:
-    """The blocking twin of a function that builds a policy: the same signature, the other colour."""
+def retry_with_backoff(
+    max_retries: int = 3,
+    base_delay: Duration = 1.0,
+    max_delay: Duration = 60.0,
+    exponential_base: float = 2.0,
+    jitter: bool = True,  # noqa: FBT001, FBT002 -- the reference's signature
+) -> BackoffStrategy:
+    """A decorator that retries ``ConnectionError`` and ``TimeoutError``, and raises the last one itself."""
+    return BackoffStrategy.like(
+        _backoff.retry_with_backoff(max_retries, base_delay, max_delay, exponential_base, jitter)
+    )
 
-    @functools.wraps(build)
-    def twin(*args: P.args, **kwargs: P.kwargs) -> T:
-        return blocking(build(*args, **kwargs))
 
-    return twin
-
-
-retry_with_backoff = _twin(_backoff.retry_with_backoff, BackoffStrategy.like)
-standard_pipeline = _twin(_standard.standard_pipeline, lambda pipeline: Pipeline(*pipeline.policies))
+def standard_pipeline(
+    name: str | None = None,
+    *,
+    max_concurrent: int = 1000,
+    total_timeout: Duration = 30.0,
+    max_retries: int = 3,
+    base_delay: Duration = 2.0,
+    budget: RetryBudget | None = None,
+    trip: TripRule | None = None,
+    recovery_timeout: Duration = 5.0,
+    attempt_timeout: Duration = 10.0,
+) -> Pipeline:
+    """The policies that a call over a network should have; the blocking twin of `resilio.standard_pipeline`."""
+    pipeline = _standard.standard_pipeline(
+        name,
+        max_concurrent=max_concurrent,
+        total_timeout=total_timeout,
+        max_retries=max_retries,
+        base_delay=base_delay,
+        budget=budget,
+        trip=trip,
+        recovery_timeout=recovery_timeout,
+        attempt_timeout=attempt_timeout,
+    )
+    return Pipeline(*pipeline.policies)
 
 
 # -- dead letters ------------------------------------------------------------------------------------------------------

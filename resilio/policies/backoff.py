@@ -44,7 +44,7 @@ from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError, is_transient
 from resilio.policies.description import Description
-from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, decorator_factory
+from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
 from resilio.policies.retry_budget import RetryBudget
 from resilio.policies.retry_call import RetryCall
 from resilio.policies.retry_plan import JITTERS, BackoffPlan, Jitter
@@ -373,17 +373,8 @@ class BackoffStrategy(AsyncForms, BackoffStrategyBase):
         return AsyncAttempts(self)
 
 
-with_backoff = decorator_factory(
-    BackoffStrategy,
-    "with_backoff",
-    """A decorator that retries a function as a `BackoffStrategy` with these settings does.
-
-    ::
-
-        @with_backoff(base_delay=0.5, max_delay=30, max_retries=5, retry_exceptions=[RequestException])
-        async def fetch_message_history(user_id: str) -> list[Message]: ...
-    """,
-)
+with_backoff = BackoffStrategy
+"""`BackoffStrategy` under the name that reads well above a function: ``@with_backoff(max_retries=3)``."""
 
 
 def retry_with_backoff(

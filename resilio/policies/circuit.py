@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("resilio")
 
-rejection = CircuitBreakerOpenError.rejection
+_rejection = CircuitBreakerOpenError.rejection
 
 Change = tuple[Transition, CircuitStateChanged]
 ErrorFilter = type[BaseException] | tuple[type[BaseException], ...]
@@ -154,7 +154,7 @@ class Circuit:
             if now < until:
                 if until == math.inf or events.listeners:
                     raise self._held_open(until, now) from cause
-                raise rejection(self.name, until - now, self._mark) from cause
+                raise _rejection(self.name, until - now, self._mark) from cause
         with self._lock:
             admitted = UNTRACKED if nesting.is_inside(machine) else machine.admit(now)
             is_probe = admitted is not None and machine.is_under_way(admitted)

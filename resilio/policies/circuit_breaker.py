@@ -51,7 +51,7 @@ from resilio.policies.circuit import Circuit, CircuitSettings
 from resilio.policies.circuit_machine import CircuitMachine, CircuitState
 from resilio.policies.circuit_saving import restore, save
 from resilio.policies.description import Description
-from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, decorator_factory
+from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
 from resilio.policies.trip import ConsecutiveFailures, ConsecutiveMeter, TripRule
 
 if TYPE_CHECKING:
@@ -431,17 +431,8 @@ class CircuitBreaker(AsyncForms, CircuitBreakerBase):
     __slots__ = ()
 
 
-circuit_breaker = decorator_factory(
-    CircuitBreaker,
-    "circuit_breaker",
-    """A decorator that guards a function by a `CircuitBreaker` with these settings.
-
-    ::
-
-        @circuit_breaker(name="openai-api", failure_threshold=3, recovery_timeout=30)
-        async def call_openai_api(prompt: str) -> str: ...
-    """,
-)
+circuit_breaker = CircuitBreaker
+"""`CircuitBreaker` under the name that reads well above a function: ``@circuit_breaker(name="openai-api")``."""
 
 
 # -- checking what a user passes in ------------------------------------------------------------------------------------

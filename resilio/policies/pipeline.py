@@ -23,15 +23,17 @@ whose window is shorter than one call) are refused when the pipeline is built, a
 **At run time.** `Pipeline.replace` puts other policies in place. Calls under way end under the old ones; if the new
 ones are refused, the old ones stay.
 
-**Cost.** The policies are joined once, when a function is decorated; a call then walks through them directly.
+**Cost.** The policies are joined once, when a function is decorated (a generator: each time it is started); a call then
+walks through them directly.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from resilio._core import durations
 from resilio._core.colour import Colour
@@ -53,25 +55,28 @@ if TYPE_CHECKING:
 class PipelineBase(Policy):
     """A pipeline without the forms that have a colour; see `Pipeline`."""
 
-    __slots__ = ("_joined", "policies")
+    __slots__ = ("_joined", "_lock", "policies")
 
     def __init__(self, *policies: Policy) -> None:
         self.policies: tuple[Policy, ...] = _checked(policies)
-        self._joined: WeakSet[_Joined] = WeakSet()  # what follows a `replace`
+        self._joined: WeakKeyDictionary[PlainCall, _Joined] = WeakKeyDictionary()  # what follows a `replace`
+        self._lock = threading.RLock()  # re-entrant: a finalizer that runs inside it may call what is guarded here
         self._prepare()
 
     def replace(self, *policies: Policy) -> None:
         """Guard every later call by these policies, in functions decorated already as well.
 
         Raises:
-            TypeError: One of them is no policy; nothing is changed.
+            TypeError: One of them is no policy, or cannot guard a function that is decorated already; nothing is
+                changed.
             ValueError: There is none, or their settings defeat each other; nothing is changed.
         """
         checked = _checked(policies)
-        rejoined = [(each, self._join(each.colour, each.fn, checked)) for each in list(self._joined)]
-        self.policies = checked
-        for each, call in rejoined:
-            each.call = call
+        with self._lock:
+            rejoined = [(each, self._join(each.colour, each.fn, checked)) for each in list(self._joined.values())]
+            self.policies = checked
+            for each, call in rejoined:
+                each.call = call
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {' → '.join(type(policy).__name__ for policy in self.policies)}>"
@@ -86,28 +91,38 @@ class PipelineBase(Policy):
             fn = policy.guard(colour, fn)
         return fn
 
-    def _joined_with(self, colour: Colour, fn: PlainCall) -> _Joined:
-        joined = _Joined(colour, fn, self._join(colour, fn, self.policies))
-        self._joined.add(joined)
-        return joined
+    def _follow(self, joined: _Joined, guarded: PlainCall) -> PlainCall:
+        """Put ``guarded``, which calls ``joined``, under the policies of now, and of every later `replace`."""
+        with self._lock:
+            joined.call = self._join(joined.colour, joined.fn, self.policies)
+            self._joined[guarded] = joined
+        return guarded
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
-        joined = self._joined_with(Colour.COROUTINE, fn)
+        joined = _Joined(Colour.COROUTINE, fn)
 
         @functools.wraps(fn)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             return await joined.call(*args, **kwargs)
 
-        return guarded
+        return self._follow(joined, guarded)
 
     def guard_plain(self, fn: PlainCall) -> PlainCall:
-        joined = self._joined_with(Colour.PLAIN, fn)
+        joined = _Joined(Colour.PLAIN, fn)
 
         @functools.wraps(fn)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             return joined.call(*args, **kwargs)
 
-        return guarded
+        return self._follow(joined, guarded)
+
+    # A generator is joined anew for each stream; following it as well refuses in time what cannot guard it.
+
+    def _guard_async_generator(self, fn: Callable[..., AsyncGenerator[Any, Any]]) -> PlainCall:
+        return self._follow(_Joined(Colour.ASYNC_GENERATOR, fn), super()._guard_async_generator(fn))
+
+    def _guard_generator(self, fn: Callable[..., Generator[Any, Any, Any]]) -> PlainCall:
+        return self._follow(_Joined(Colour.GENERATOR, fn), super()._guard_generator(fn))
 
     def open_stream(
         self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -135,12 +150,13 @@ class PipelineBase(Policy):
 class _Joined:
     """A function behind the policies of a pipeline, as they are at the moment."""
 
-    __slots__ = ("__weakref__", "call", "colour", "fn")
+    __slots__ = ("call", "colour", "fn")
 
-    def __init__(self, colour: Colour, fn: PlainCall, call: PlainCall) -> None:
+    call: PlainCall
+
+    def __init__(self, colour: Colour, fn: PlainCall) -> None:
         self.colour = colour
         self.fn = fn
-        self.call = call
 
 
 def _checked(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:

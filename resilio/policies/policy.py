@@ -344,16 +344,3 @@ class BlockingForms(Policy):
     ) -> bool | None:
         block = blocks.pop(self, sys._getframe(1))  # noqa: SLF001 -- see above
         return None if block is None else block.__exit__(kind, error, traceback)
-
-
-def decorator_factory(kind: Callable[P, T], name: str, doc: str) -> Callable[P, T]:
-    """A function called ``name`` with the signature of the policy class ``kind``, to be written above functions."""
-
-    def factory(*args: P.args, **kwargs: P.kwargs) -> T:
-        return kind(*args, **kwargs)
-
-    factory.__name__ = factory.__qualname__ = name
-    factory.__doc__ = doc
-    factory.__module__ = kind.__module__
-    factory.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
-    return factory

@@ -74,7 +74,7 @@ class CircuitRegister:
         del self._kept[next(idle, next(iter(self._kept)))]
 
 
-circuits = CircuitRegister()
+circuits: CircuitRegister = CircuitRegister()
 
 
 @contextmanager

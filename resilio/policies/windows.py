@@ -181,6 +181,10 @@ _DIGITS = bytes.maketrans(bytes(range(4)), b"0123")
 class RecentCalls(WindowCount):
     """The count of a `TimeWindow`."""
 
+    calls: int
+    failed: int
+    slow: int
+
     __slots__ = ("_seconds", "_slots", "_width")
 
     def __init__(self, seconds: float) -> None:

@@ -103,7 +103,7 @@ class ChaosBase(Policy):
         self._kill_switch = _predicate("kill_switch", kill_switch)
         self._scope = _predicate("scope", scope)
         self._max_per_minute = durations.whole("max_per_minute", max_per_minute, at_least=1)
-        self.name = name
+        self.name: str = name
         self._lock = threading.Lock()
         self._struck_at: deque[float] = deque(maxlen=self._max_per_minute)
         try:
