@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from resilio.testing.chaos_proxy import ChaosProxy
     from resilio.testing.dead_letters import DeadLetters
     from resilio.testing.faults import FaultInjector
-    from resilio.testing.waits import NoWaits
     from resilio.testing.notifications import Notifications
     from resilio.testing.recorder import EventRecorder
     from resilio.testing.virtual_clock import VirtualClock
+    from resilio.testing.waits import NoWaits
 
     _Around = list[Callable[[bool], AbstractContextManager[object]]]
 
