@@ -40,7 +40,7 @@ class FileLock:
             raise DeadLetterQueueError(msg, location=self.path)
         while True:
             if self._fd < 0:
-                self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             if self._has_its_name():
                 return

@@ -108,7 +108,7 @@ class JournalFile:
             msg = f"{self.path} is {kind}; choose a file for the dead letters"
             raise NotOurFileError(msg, location=self.path)
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self.path, os.O_RDWR)
         except OSError as error:
             raise self._cannot_open(error) from error
         try:
@@ -117,7 +117,7 @@ class JournalFile:
             os.close(fd)
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND
         try:
             try:
                 self._fd = os.open(self.path, flags)
@@ -251,7 +251,7 @@ class JournalFile:
         Args:
             damaged: Offset, contents, and whether a line end must take the last byte's place.
         """
-        fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)  # the other descriptor is for appending only
+        fd = os.open(self.path, os.O_WRONLY)  # the other descriptor is for appending only
         try:
             for offset, contents, end_line in damaged:
                 os.lseek(fd, offset, os.SEEK_SET)
@@ -273,7 +273,7 @@ class JournalFile:
         """
         aside = f"{self.path}.compact"
         found = os.fstat(self._fd)
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
         try:
             try:
                 os.fchmod(fd, stat.S_IMODE(found.st_mode) if mode is None else mode)

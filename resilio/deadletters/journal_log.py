@@ -145,7 +145,7 @@ class JournalLog:
         """Keep damaged lines in a file of their own, then blank them, so that they are told of once."""
         kept_in = f"{self.file.path}.damaged"
         try:
-            fd = os.open(kept_in, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+            fd = os.open(kept_in, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE)
             try:
                 write_all(fd, b"".join(contents + b"\n" for _, contents, _ in damaged))
                 sync(fd)

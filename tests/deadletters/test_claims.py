@@ -8,6 +8,7 @@ import anyio.to_thread
 import pytest
 from letter_kit import lines_of
 
+from resilio._core import clock
 from resilio.deadletters.errors import MessageClaimedError
 from resilio.deadletters.letter import LetterStatus
 from resilio.deadletters.queue import DeadLetterQueue
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from letter_kit import HandClock
+
+    from resilio.testing.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -271,3 +274,15 @@ async def test_a_claim_outlives_the_object_that_made_it(path: Path) -> None:
     assert claim["token"]
     again: Any = DeadLetterQueue(local_file_path=path)
     assert await again.receive_from_dlq() == []
+
+
+async def test_claims_obey_a_clock_that_jumps_over_sleeps(path: Path, virtual_clock: VirtualClock) -> None:
+    """Virtual time runs claims out, and does not run on while the disk works."""
+    dlq = DeadLetterQueue(local_file_path=path, visibility_timeout=3600)
+    await dlq.send_to_dlq("hello", ERROR)
+    for _ in range(3):
+        with anyio.fail_after(1):
+            assert len(await dlq.receive_from_dlq()) == 1
+            assert await dlq.receive_from_dlq() == []
+        await clock.sleep(3601)
+    assert virtual_clock.elapsed == 3 * 3601

@@ -114,11 +114,11 @@ class Day:
         self.asked_to_remove: defaultdict[int, set[str]] = defaultdict(set)  # from that step on
         self.removed: defaultdict[int, set[str]] = defaultdict(set)
         journal, count, alive = Journal(path), 0, set[str]()
-        for turn in range(250):
+        for turn in range(150):
             time.advance(1)
             ids = [f"{count + n:06}" for n in range(dice.randint(1, 11))]
             count += len(ids)
-            text = "x" * dice.choice((30, 300, 3000))
+            text = "x" * dice.choice((30, 300, 1500))
             journal.commit([Add(each, new_body(each, text, {}, time.now)) for each in ids])
             self.acknowledged[len(disk.steps)].update(ids)
             alive.update(ids)
@@ -156,7 +156,7 @@ def test_no_acknowledged_letter_is_lost_when_the_power_goes(
     seed = secrets.randbelow(1 << 32)
     print(f"seed {seed}")  # noqa: T201 -- shown when the test fails
     dice = random.Random(seed)
-    monkeypatch.setattr(journal_log, "_FEW_LINES", 150)  # many compactions
+    monkeypatch.setattr(journal_log, "_FEW_LINES", 100)  # many compactions
     with monkeypatch.context() as patch:
         disk = Disk(patch)
         day = Day(folder / "day.jsonl", disk, time, dice)

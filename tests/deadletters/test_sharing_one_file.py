@@ -95,9 +95,10 @@ def test_several_processes_share_the_work(path: Path) -> None:
 
 
 FORK = """
-import os, sys
+import os, sys, warnings
 from datetime import UTC, datetime
 import anyio
+warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons warn of a fork while the writer's thread lingers
 from resilio._core import clock
 from resilio.deadletters.queue import DeadLetterQueue
 class Stopped(clock.SystemClock):
