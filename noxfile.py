@@ -46,12 +46,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types: mypy in strict mode, everywhere."""
+    """Check types: mypy in strict mode everywhere, and that every public name is typed in full."""
     install(session, "types")
     session.run("mypy", *(folder for folder in FOLDERS if folder != "tests"))
     for folder in sorted(Path("tests").iterdir()):  # one by one: each has a conftest and helpers of its own
         if folder.is_dir() and any(folder.glob("*.py")):
             session.run("mypy", str(folder))
+    session.run("basedpyright", "--ignoreexternal", "--verifytypes", "resilio", "--pythonpath", "python")
 
 
 @nox.session
