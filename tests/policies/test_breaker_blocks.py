@@ -12,7 +12,7 @@ import pytest
 from breaker_forms import DownError, state_of, throw, tripped
 
 import resilio.sync
-from resilio import CallSucceeded, CircuitBreaker, CircuitBreakerOpenError, CircuitState, Event, TripRule, subscribe
+from resilio import CallSucceeded, CircuitBreaker, CircuitBreakerOpenError, CircuitState, TripRule, subscribe
 from resilio.policies import blocks
 from resilio.policies.trip import ConsecutiveMeter
 
@@ -231,10 +231,10 @@ async def test_streams_of_many_tasks_do_not_meet() -> None:
     assert breaker.snapshot().failed == 10
 
 
-async def test_two_interleaved_streams_of_one_task_are_both_booked() -> None:
-    """Blocks that overlap in one task, left in the order in which they began, count once each."""
-    breaker = CircuitBreaker(failure_threshold=1000)
-    told: list[Event] = []
+async def test_interleaved_streams_of_one_task_keep_their_own_durations(virtual_clock: VirtualClock) -> None:
+    """Blocks that overlap in one task, left in the order in which they began, keep their own durations."""
+    breaker = CircuitBreaker(trip=Timed())
+    told: list[CallSucceeded] = []
 
     async def stream() -> AsyncGenerator[int, None]:
         async with breaker:
@@ -243,23 +243,32 @@ async def test_two_interleaved_streams_of_one_task_are_both_booked() -> None:
     with subscribe(told.append, CallSucceeded):
         async with aclosing(stream()) as first, aclosing(stream()) as second:
             await anext(first)
+            await anyio.sleep(1)
             await anext(second)
+            await anyio.sleep(10)
             assert [item async for item in first] == []
+            await anyio.sleep(100)
             assert [item async for item in second] == []
-    assert len(told) == 2
+    assert [each.duration for each in told] == pytest.approx([11, 110])
 
 
-def test_interleaved_blocking_generators_are_both_booked() -> None:
+def test_interleaved_blocking_generators_keep_their_own_durations(virtual_clock: VirtualClock) -> None:
     """The same without an event loop, where all generators of a thread share one context."""
-    breaker = resilio.sync.CircuitBreaker(failure_threshold=1000)
-    told: list[Event] = []
+    breaker = resilio.sync.CircuitBreaker(trip=Timed())
+    told: list[CallSucceeded] = []
 
     def stream() -> Iterator[int]:
         with breaker:
             yield 1
-            yield 2
 
     with subscribe(told.append, CallSucceeded):
-        assert list(zip(stream(), stream(), strict=True)) == [(1, 1), (2, 2)]
-    assert len(told) == 2
+        first, second = stream(), stream()
+        next(first)
+        virtual_clock.advance(1)
+        next(second)
+        virtual_clock.advance(10)
+        assert list(first) == []
+        virtual_clock.advance(100)
+        assert list(second) == []
+    assert [each.duration for each in told] == pytest.approx([11, 110])
     assert blocks._open.get() == ()
