@@ -51,7 +51,7 @@ from resilio._core.colour import FINISHED, is_unfinished
 from resilio.policies import nesting, registry
 from resilio.policies.circuit import Circuit, CircuitSettings
 from resilio.policies.circuit_machine import CircuitMachine, CircuitState
-from resilio.policies.circuit_saving import restore, save
+from resilio.policies.circuit_saving import restore, save, saved_name
 from resilio.policies.description import Description
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
 from resilio.policies.trip import ConsecutiveFailures, ConsecutiveMeter, TripRule
@@ -223,7 +223,7 @@ class CircuitBreakerBase(Policy):
             >>> CircuitBreaker.from_dict(breaker.to_dict(), failure_threshold=1).state
             <CircuitState.OPEN: 'OPEN'>
         """
-        name = saved.get("name")
+        name = saved_name(saved)
         if name != UNNAMED:
             settings.setdefault("name", name)
         breaker = cls(**settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,6 @@ from resilio._core import clock, durations
 from resilio.policies.circuit_machine import CircuitState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from resilio.policies.circuit import Circuit
 
 _VERSION = 1
@@ -21,15 +20,29 @@ def save(circuit: Circuit) -> dict[str, object]:
     return {"version": _VERSION, "name": circuit.name, "saved_at": clock.utcnow().isoformat(), **circuit.dump()}
 
 
+def saved_name(saved: Mapping[str, object]) -> str:
+    """The name of the circuit that was saved.
+
+    Raises:
+        ValueError: ``saved`` is not what `save` made.
+    """
+    if not isinstance(saved, Mapping) or saved.get("version") != _VERSION:
+        version = saved.get("version") if isinstance(saved, Mapping) else saved
+        msg = f"a saved circuit has version {_VERSION}, not {version!r:.100}"
+        raise ValueError(msg)
+    name = saved.get("name")
+    if not isinstance(name, str) or not name:
+        msg = f"a saved circuit has a name, not {name!r:.100}"
+        raise ValueError(msg)
+    return name
+
+
 def restore(circuit: Circuit, saved: Mapping[str, object]) -> None:
     """Put ``circuit`` into a saved state. A break goes on for what is left of it by the clock on the wall.
 
     Raises:
         ValueError: ``saved`` is not what `save` made for a circuit with the same trip rule; nothing has changed.
     """
-    if saved.get("version") != _VERSION:
-        msg = f"a saved circuit has version {_VERSION}, not {saved.get('version')!r:.100}"
-        raise ValueError(msg)
     try:
         state = _state(saved["state"])
         # A clock that was set back meanwhile must not make the break longer.
