@@ -49,6 +49,9 @@ class AsyncWaiter:
         return True
 
     async def wait(self, timeout: float | None) -> bool:  # noqa: ASYNC109 -- see the protocol
+        if timeout is None:
+            await self._event.wait()
+            return True
         with anyio.move_on_after(timeout):
             await self._event.wait()
         return self._event.is_set()
