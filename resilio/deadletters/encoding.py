@@ -40,14 +40,15 @@ def dump(fields: Mapping[str, object]) -> bytes:
     Lone surrogates have no UTF-8, and some readers (jq among them) stop at their escapes. A field that has some is
     embedded, as the text of its JSON: ``{"__json__": "..."}``. `unwrapped` takes it out again.
     """
-    for each in fields.values():
-        if type(each) is dict and _looks_wrapped(each):
-            break
-    else:
-        try:
-            return _utf8(fields).encode()
-        except UnicodeEncodeError:
-            pass  # wrapped below
+    if any(map(_looks_wrapped, fields.values())):
+        return _dump_wrapped(fields)
+    try:
+        return _utf8(fields).encode()
+    except UnicodeEncodeError:
+        return _dump_wrapped(fields)
+
+
+def _dump_wrapped(fields: Mapping[str, object]) -> bytes:
     return _utf8({name: _wrapped(each) for name, each in fields.items()}).encode()
 
 
