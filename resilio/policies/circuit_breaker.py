@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from resilio import settings
 from resilio._core import clock, durations, events
-from resilio._core.colour import FINISHED, is_unfinished
+from resilio._core.colour import FINISHED, is_unfinished, refuse_unless_plain
 from resilio.policies import nesting, registry
 from resilio.policies.circuit import Circuit, CircuitSettings
 from resilio.policies.circuit_machine import CircuitMachine, CircuitState
@@ -302,7 +302,7 @@ class CircuitBreakerBase(Policy):
             started = clock.monotonic() if needs_duration else 0.0
             try:
                 result = await fn(*args, **kwargs)
-                failed = failure_result is not None and failure_result(result)
+                failed = failure_result is not None and bool(failure_result(result))
             except BaseException as error:
                 circuit.fail(ticket, error, started)
                 raise
@@ -347,7 +347,7 @@ class CircuitBreakerBase(Policy):
             try:
                 result = fn(*args, **kwargs)
                 has_yet_to_run = is_unfinished(result)
-                failed = not has_yet_to_run and failure_result is not None and failure_result(result)
+                failed = not has_yet_to_run and failure_result is not None and bool(failure_result(result))
             except BaseException as error:
                 circuit.fail(ticket, error, started)
                 raise
@@ -375,9 +375,9 @@ class CircuitBreakerBase(Policy):
         if future.cancelled():
             self._circuit.release(ticket)
             return
-        error = future.exception()
+        error, judge = future.exception(), self._failure_result
         try:
-            failed = error is not None or (self._failure_result is not None and self._failure_result(future.result()))
+            failed = error is not None or (judge is not None and bool(judge(future.result())))
         except Exception as raised:
             self._circuit.fail(ticket, raised, started)
             return
@@ -465,7 +465,10 @@ def _recovery_timeout(
         name, given = "timeout", alias
     if given is None:
         return settings.CIRCUIT_BREAKER_RECOVERY_TIMEOUT.read()
-    return given if callable(given) else durations.seconds(name, given)
+    if not callable(given):
+        return durations.seconds(name, given)
+    refuse_unless_plain(name, given)
+    return given
 
 
 def _error_filter(
@@ -477,13 +480,16 @@ def _error_filter(
     if all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
         return given
     if callable(given) and not isinstance(given, type):
+        refuse_unless_plain(name, given)
         return given
     msg = f"{name} must be an exception class, several of them, or a predicate, not {given!r}"
     raise TypeError(msg)
 
 
 def _function(name: str, given: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
-    if given is None or callable(given):
-        return given
-    msg = f"{name} must be a function of the result, or None, not {given!r}"
-    raise TypeError(msg)
+    if given is not None:
+        if not callable(given):
+            msg = f"{name} must be a function of the result, or None, not {given!r}"
+            raise TypeError(msg)
+        refuse_unless_plain(name, given)
+    return given

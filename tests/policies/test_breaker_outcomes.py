@@ -154,6 +154,20 @@ async def test_a_result_predicate_that_raises_is_heard(kind: str) -> None:
         await answer(kind, None, failure_result=lambda status: status >= 500)
 
 
+class Undecided:
+    """A value that is neither true nor false, as an array of several is."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+@result_forms
+async def test_an_answer_that_is_neither_true_nor_false_is_heard(kind: str) -> None:
+    """A predicate's answer that has no truth value is an error of the predicate."""
+    with pytest.raises(ValueError, match="ambiguous"):
+        await answer(kind, 1, failure_result=lambda _: Undecided())
+
+
 async def test_a_result_predicate_that_raises_keeps_no_permit() -> None:
     """A probe whose result cannot be judged counts as failed; the next one may probe."""
     breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=0, failure_result=lambda value: bool(1 / value))
@@ -161,6 +175,17 @@ async def test_a_result_predicate_that_raises_keeps_no_permit() -> None:
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             await breaker.execute(lambda: 0)
+    assert breaker.snapshot().failed_probes == 3
+
+
+@pytest.mark.parametrize("colour", ["coroutine", "plain"])
+async def test_an_undecided_result_predicate_keeps_no_permit(colour: str) -> None:
+    """Nor does one whose answer has no truth value."""
+    breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=0, failure_result=lambda _: Undecided())  # type: ignore[arg-type, return-value]
+    tripped(breaker)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="ambiguous"):
+            await breaker.execute(lambda: 1) if colour == "coroutine" else breaker(lambda: 1)()
     assert breaker.snapshot().failed_probes == 3
 
 

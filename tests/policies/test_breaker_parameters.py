@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -14,6 +15,16 @@ from resilio import CircuitBreaker, ConsecutiveFailures
 from resilio.policies.trip import TripRule
 
 either = pytest.mark.parametrize("module", [resilio, resilio.sync], ids=lambda module: module.__name__)
+
+
+async def _later(_: object) -> bool:
+    """What it returns is true before anybody has awaited it."""
+    return False
+
+
+def _in_short(value: object) -> str:
+    return value.__qualname__ if isinstance(value, FunctionType) else repr(value)[:30]
+
 
 WRONG: list[tuple[str, object, type[Exception], str]] = [
     ("failure_threshold", 0, ValueError, "a whole number, at least 1, not 0"),
@@ -45,6 +56,10 @@ WRONG: list[tuple[str, object, type[Exception], str]] = [
     ("record", None, TypeError, "an exception class, several of them, or a predicate, not None"),
     ("ignore", (KeyError, "x"), TypeError, "an exception class, several of them, or a predicate, not (<class"),
     ("ignore", [KeyError()], TypeError, "an exception class, several of them, or a predicate, not (KeyError(),)"),
+    ("record", _later, TypeError, "a plain function, neither async nor a generator, not <function"),
+    ("ignore", _later, TypeError, "a plain function, neither async nor a generator, not <function"),
+    ("failure_result", _later, TypeError, "a plain function, neither async nor a generator, not <function"),
+    ("recovery_timeout", _later, TypeError, "a plain function, neither async nor a generator, not <function"),
     ("failure_result", "bad", TypeError, "a function of the result, or None, not 'bad'"),
     ("name", "", TypeError, "a non-empty string or None, not ''"),
     ("name", 7, TypeError, "a non-empty string or None, not 7"),
@@ -52,7 +67,7 @@ WRONG: list[tuple[str, object, type[Exception], str]] = [
 
 
 @either
-@pytest.mark.parametrize(("name", "value", "kind", "said"), WRONG, ids=lambda each: repr(each)[:30])
+@pytest.mark.parametrize(("name", "value", "kind", "said"), WRONG, ids=_in_short)
 def test_a_wrong_parameter_is_refused_by_name(
     module: Any, name: str, value: object, kind: type[Exception], said: str
 ) -> None:
