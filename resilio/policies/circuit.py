@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
 from resilio.errors import CircuitBreakerOpenError
 from resilio.policies import nesting
-from resilio.policies.agreement import agree
 from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome, Transition
 from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitStateChanged, told
 from resilio.policies.rejections import cut_rejections, is_rejection_by, rejection_in
@@ -25,39 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from resilio.policies.trip import TripRule
+    from resilio.policies.circuit_settings import CircuitSettings, ErrorFilter
 
 _log = logging.getLogger("resilio")
 
 _rejection = CircuitBreakerOpenError.rejection
 
 Change = tuple[Transition, CircuitStateChanged]
-ErrorFilter = type[BaseException] | tuple[type[BaseException], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitSettings:
-    """What a circuit was built with, checked. Two breakers of one name must agree on all of it."""
-
-    trip: TripRule
-    recovery_timeout: float | Callable[[int], float]
-    half_open_max_calls: int
-    success_threshold: int
-    half_open_timeout: float | None
-    record: ErrorFilter | Callable[[BaseException], bool]
-    ignore: ErrorFilter | Callable[[BaseException], bool]
-    failure_result: Callable[[object], bool] | None
-
-    def difference(self, other: CircuitSettings) -> str:
-        """The settings in which ``other`` differs, as text; empty when they agree.
-
-        Functions agree when they are the same code over the same values: a lambda made anew by each call is no change.
-        """
-        return ", ".join(
-            f"{each.name}={getattr(self, each.name)!r}, not {getattr(other, each.name)!r}"
-            for each in fields(self)
-            if not agree(getattr(self, each.name), getattr(other, each.name))
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,16 +45,16 @@ from asyncio import isfuture
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from resilio import settings
 from resilio._core import clock, durations, events
-from resilio._core.colour import FINISHED, is_unfinished, refuse_unless_plain
+from resilio._core.colour import FINISHED, is_unfinished
 from resilio.policies import nesting, registry
-from resilio.policies.circuit import Circuit, CircuitSettings
+from resilio.policies.circuit import Circuit
 from resilio.policies.circuit_machine import CircuitMachine, CircuitState
 from resilio.policies.circuit_saving import restore, save, saved_name
+from resilio.policies.circuit_settings import CircuitSettings, error_filter, recovery_time, result_predicate, trip_rule
 from resilio.policies.description import Description
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
-from resilio.policies.trip import ConsecutiveFailures, ConsecutiveMeter, TripRule
+from resilio.policies.trip import ConsecutiveMeter, TripRule
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -63,7 +63,8 @@ if TYPE_CHECKING:
 
     from resilio._core.durations import Duration
     from resilio._core.pauses import Pause
-    from resilio.policies.circuit import CircuitSnapshot, ErrorFilter
+    from resilio.policies.circuit import CircuitSnapshot
+    from resilio.policies.circuit_settings import ErrorFilter
     from resilio.policies.policy import AsyncCall, PlainCall
     from resilio.policies.windows import Window
 
@@ -136,14 +137,14 @@ class CircuitBreakerBase(Policy):
         failure_result: Callable[[Any], bool] | None = None,
     ) -> None:
         checked = CircuitSettings(
-            trip=_trip_rule(trip, failure_threshold),
-            recovery_timeout=_recovery_timeout(recovery_timeout, timeout),
+            trip=trip_rule(trip, failure_threshold),
+            recovery_timeout=recovery_time(recovery_timeout, timeout),
             half_open_max_calls=durations.whole("half_open_max_calls", half_open_max_calls, at_least=1),
             success_threshold=durations.whole("success_threshold", success_threshold, at_least=1),
             half_open_timeout=durations.optional(durations.seconds, "half_open_timeout", half_open_timeout, above=0),
-            record=_error_filter("record", record),
-            ignore=_error_filter("ignore", ignore),
-            failure_result=_function("failure_result", failure_result),
+            record=error_filter("record", record),
+            ignore=error_filter("ignore", ignore),
+            failure_result=result_predicate("failure_result", failure_result),
         )
         if name is None:
             self._circuit = Circuit(UNNAMED, checked)
@@ -435,61 +436,3 @@ class CircuitBreaker(AsyncForms, CircuitBreakerBase):
 
 circuit_breaker = CircuitBreaker
 """`CircuitBreaker` under the name that reads well above a function: ``@circuit_breaker(name="openai-api")``."""
-
-
-# -- checking what a user passes in ------------------------------------------------------------------------------------
-
-
-def _trip_rule(trip: TripRule | None, failure_threshold: int | None) -> TripRule:
-    if trip is None:
-        if failure_threshold is None:
-            return ConsecutiveFailures(settings.CIRCUIT_BREAKER_FAILURE_THRESHOLD.read())
-        return ConsecutiveFailures(durations.whole("failure_threshold", failure_threshold, at_least=1))
-    if failure_threshold is not None:
-        msg = f"give either failure_threshold={failure_threshold!r} or trip={trip!r}, not both"
-        raise ValueError(msg)
-    if not isinstance(trip, TripRule):
-        msg = f"trip must be a trip rule such as ConsecutiveFailures(5), not {trip!r}"
-        raise TypeError(msg)
-    return trip
-
-
-def _recovery_timeout(
-    given: Duration | Callable[[int], float] | None, alias: Duration | Callable[[int], float] | None
-) -> float | Callable[[int], float]:
-    name = "recovery_timeout"
-    if alias is not None:
-        if given is not None:
-            msg = f"timeout={alias!r} is another name for recovery_timeout={given!r}: give one of them"
-            raise ValueError(msg)
-        name, given = "timeout", alias
-    if given is None:
-        return settings.CIRCUIT_BREAKER_RECOVERY_TIMEOUT.read()
-    if not callable(given):
-        return durations.seconds(name, given)
-    refuse_unless_plain(name, given)
-    return given
-
-
-def _error_filter(
-    name: str, given: ErrorFilter | Callable[[BaseException], bool]
-) -> ErrorFilter | Callable[[BaseException], bool]:
-    if isinstance(given, list):
-        given = tuple(given)
-    kinds = given if isinstance(given, tuple) else (given,)
-    if all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
-        return given
-    if callable(given) and not isinstance(given, type):
-        refuse_unless_plain(name, given)
-        return given
-    msg = f"{name} must be an exception class, several of them, or a predicate, not {given!r}"
-    raise TypeError(msg)
-
-
-def _function(name: str, given: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
-    if given is not None:
-        if not callable(given):
-            msg = f"{name} must be a function of the result, or None, not {given!r}"
-            raise TypeError(msg)
-        refuse_unless_plain(name, given)
-    return given

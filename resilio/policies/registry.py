@@ -19,7 +19,7 @@ from resilio.policies.circuit import Circuit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from resilio.policies.circuit import CircuitSettings
+    from resilio.policies.circuit_settings import CircuitSettings
 
 CAPACITY = 10_000
 
