@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilio._core import durations, events
 from resilio._core.colour import is_unfinished
+from resilio._core.pauses import async_pause
 from resilio.errors import OperationTimeoutError
 from resilio.policies.deadline import AsyncioDeadline, TrioDeadline, deadline
 from resilio.policies.description import Description
