@@ -6,6 +6,7 @@ A plain state machine: it neither reads the file nor the clock. Letters themselv
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resilio.deadletters.letter import moment
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-_SPARE = 1000  # stale places on the heap that are not worth a clearing
+_SPARE = 1000  # stale places in the lines that are not worth a sweep
 
 
 class Place(NamedTuple):
@@ -35,9 +36,10 @@ class Entry:
         token: The claim that it is under, None if it is free. A claim that ran out stays until the next.
         available: From when on it may be handed out, in seconds since 1970; with a token, when the claim runs out.
         order: Among letters available at one moment, the lowest goes first.
+        is_fresh: Whether it was never claimed, and never failed.
     """
 
-    __slots__ = ("attempt", "available", "length", "offset", "order", "parked", "token")
+    __slots__ = ("attempt", "available", "is_fresh", "length", "offset", "order", "parked", "token")
 
     def __init__(self, offset: int, length: int, order: int) -> None:
         self.offset: int = offset
@@ -47,6 +49,7 @@ class Entry:
         self.token: str | None = None
         self.available: float = 0.0
         self.order: int = order
+        self.is_fresh: bool = True
 
     @property
     def put(self) -> Place:
@@ -63,7 +66,10 @@ class LetterIndex:
         self.parked: dict[str, Entry] = {}
         self.lines: int = 0  # all that were applied
         self.needed: int = 0  # those that the letters still here are made of
-        self._free: list[tuple[float, int, str]] = []  # a heap; what no longer fits its entry is passed over
+        # Those that were never claimed, as they came; and a heap of the others, with the time from which they are free.
+        # What no longer fits its entry is passed over.
+        self._fresh: deque[str] = deque()
+        self._again: list[tuple[float, int, str]] = []
         self._orders = 0
 
     def apply(self, found: bytes, offset: int) -> None:
@@ -104,18 +110,31 @@ class LetterIndex:
         self._orders = order = self._orders + 1
         self.letters[letter_id] = Entry(offset, length, order)
         self.needed += 1
-        heapq.heappush(self._free, (0.0, order, letter_id))
+        self._fresh.append(letter_id)
 
     def next_free(self, limit: int, now: float) -> list[str]:
-        """Up to ``limit`` letters that may be handed out, which must be claimed next: they are off the heap."""
+        """Up to ``limit`` letters that may be handed out, which must be claimed next: they are in no line any more.
+
+        Those that were given back come first, then those that were never handed out, then those that failed or whose
+        claim ran out, longest ago first.
+        """
         found: dict[str, None] = {}  # a letter that was claimed by its id and given back is on the heap twice
-        heap = self._free
-        while heap and len(found) < limit and heap[0][0] <= now:
+        self._take_again(found, limit, 0.0)
+        while self._fresh and len(found) < limit:
+            letter_id = self._fresh.popleft()
+            entry = self.letters.get(letter_id)
+            if entry is not None and entry.is_fresh:
+                found[letter_id] = None
+        self._take_again(found, limit, now)
+        return list(found)
+
+    def _take_again(self, found: dict[str, None], limit: int, until: float) -> None:
+        heap = self._again
+        while heap and len(found) < limit and heap[0][0] <= until:
             available, order, letter_id = heapq.heappop(heap)
             entry = self.letters.get(letter_id)
             if entry is not None and entry.available == available and entry.order == order and not entry.parked:
                 found[letter_id] = None
-        return list(found)
 
     def held_by(self, token: str) -> list[str]:
         """The letters that are claimed under ``token``."""
@@ -133,6 +152,7 @@ class LetterIndex:
                 self.needed -= 1 if entry.attempt is None else 2
                 self.claimed.pop(letter_id, None)
                 self.parked.pop(letter_id, None)
+        self._tidy()
 
     # -- lines ---------------------------------------------------------------------------------------------------------
 
@@ -177,9 +197,20 @@ class LetterIndex:
             self._offer(letter_id, entry)
 
     def _offer(self, letter_id: str, entry: Entry) -> None:
+        entry.is_fresh = False
         if entry.parked:
             return
-        heapq.heappush(self._free, (entry.available, entry.order, letter_id))
-        if len(self._free) > 2 * len(self.letters) + _SPARE:
-            self._free = [(each.available, each.order, key) for key, each in self.letters.items() if not each.parked]
-            heapq.heapify(self._free)
+        heapq.heappush(self._again, (entry.available, entry.order, letter_id))
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Sweep the lines when most of what stands in them is stale."""
+        if len(self._fresh) + len(self._again) <= 2 * len(self.letters) + _SPARE:
+            return
+        self._fresh = deque(key for key, each in self.letters.items() if each.is_fresh)
+        self._again = [
+            (each.available, each.order, key)
+            for key, each in self.letters.items()
+            if not each.is_fresh and not each.parked
+        ]
+        heapq.heapify(self._again)

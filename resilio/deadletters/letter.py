@@ -127,27 +127,27 @@ class LetterIds:
     While the machine's clock is behind the last id, the counter goes on from there. Safe from any thread.
     """
 
-    __slots__ = ("_last", "_lock", "_tail")
+    __slots__ = ("_count", "_head", "_lock", "_tail", "_time")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last = 0  # milliseconds since 1970, times 4096, and the counter
-        self._tail = ""
+        self._time = 0  # milliseconds since 1970
+        self._count = 0  # of ids in that millisecond
+        self._head = self._tail = ""  # what they have in common
 
     def next(self, now: datetime) -> str:
         """An id for something that happens ``now``."""
-        fresh = int(now.timestamp() * 1000) * _COUNTER
+        time = int(now.timestamp() * 1000)
         with self._lock:
-            if fresh > self._last:
-                self._last = fresh
-                chance = dice.randbytes(8)
+            self._count += 1
+            if time > self._time or self._count == _COUNTER:
+                self._time = max(time, self._time + 1)
+                self._count = 0
+                stamp, chance = f"{self._time:012x}", dice.randbytes(8)
                 tail = chance.hex()
-                self._tail = f"{'89ab'[chance[0] & 3]}{tail[1:4]}-{tail[4:]}"
-            else:
-                self._last += 1
-            time, count = divmod(self._last, _COUNTER)
-            stamp = f"{time:012x}"
-            return f"{stamp[:8]}-{stamp[8:]}-7{count:03x}-{self._tail}"
+                self._head = f"{stamp[:8]}-{stamp[8:]}-7"
+                self._tail = f"-{'89ab'[chance[0] & 3]}{tail[1:4]}-{tail[4:]}"
+            return f"{self._head}{self._count:03x}{self._tail}"
 
 
 def new_body(letter_id: str, message: object, error_info: Mapping[str, Any], now: datetime) -> bytes:
