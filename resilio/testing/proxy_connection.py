@@ -79,7 +79,6 @@ class _Pipe:
         self._source, self._target = source, target
         self._waiting: deque[Piece] = deque()
         self._held = 0
-        self._last_due = 0.0
         self._changed = anyio.Event()
 
     async def read(self, source: socket.socket, connection: Connection) -> None:
@@ -100,9 +99,8 @@ class _Pipe:
         for stage in stages:
             pieces = [out for piece in pieces for out in stage.feed(piece)]
         for piece in pieces:
-            # Bytes keep their order, whatever the toxics say and whichever were added or removed meanwhile.
-            self._last_due = max(self._last_due, piece.due)
-            self._waiting.append(piece._replace(due=self._last_due))
+            # In a queue bytes keep their order, whatever the toxics say and whichever come and go meanwhile.
+            self._waiting.append(piece)
             self._held += len(piece.data)
         self.stir()
 

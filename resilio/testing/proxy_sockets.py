@@ -19,7 +19,7 @@ Address: TypeAlias = tuple[socket.AddressFamily, tuple[object, ...]]
 CHUNK = 65536
 _BACKLOG = 1024
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK})
-# An aborted connection is gone before it could be accepted; with no descriptors left, the next try may have one.
+# What concerns a connection that is gone before it could be accepted, and not the listener.
 _PASSING = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR})
 
 
