@@ -64,8 +64,7 @@ class AsyncioTime:
         self._attached = False
         del self._selector.select
         del self._loop.run_in_executor
-        lead = self._time() - self._real_time()
-        self._loop.time = self._real_time if lead <= 0 else _Ahead.of(self._real_time, lead)
+        self._loop.time = _put_forward(self._real_time, self._time())
         self._timeline.part(self)
 
     def nudge(self) -> None:
@@ -128,16 +127,16 @@ class AsyncioTime:
 
     def _run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         """Stands in for the loop's own, which ``asyncio.to_thread`` and name look-ups use as well."""
-        job = self._threads.send()
+        # An executor of another kind may have to pickle what it runs.
+        in_process = executor is None or isinstance(executor, ThreadPoolExecutor)
+        job = self._threads.send(in_process=in_process)
 
         def work(*args: Any) -> Any:
             with self._threads.working(job):
                 return func(*args)
 
-        # An executor of another kind may have to pickle what it runs.
-        in_thread = executor is None or isinstance(executor, ThreadPoolExecutor)
         try:
-            future = self._real_run_in_executor(executor, work if in_thread else func, *args)
+            future = self._real_run_in_executor(executor, work if in_process else func, *args)
         except BaseException:
             self._threads.done(job)
             raise
@@ -159,6 +158,14 @@ def _refuse_unfit(loop: object) -> None:
         raise RuntimeError(msg)
 
 
+def _put_forward(clock: Callable[[], float], now: float) -> Callable[[], float]:
+    """``clock``, or one like it, that reads ``now`` at least."""
+    lead = now - clock()
+    if lead <= 0:
+        return clock
+    return _Ahead(clock.clock, clock.lead + lead) if isinstance(clock, _Ahead) else _Ahead(clock, lead)
+
+
 class _Ahead:
     """A loop's clock, put forward."""
 
@@ -167,11 +174,6 @@ class _Ahead:
     def __init__(self, clock: Callable[[], float], lead: float) -> None:
         self.clock = clock
         self.lead = lead
-
-    @classmethod
-    def of(cls, clock: Callable[[], float], lead: float) -> _Ahead:
-        """``clock``, ahead by ``lead`` seconds more than it may be already."""
-        return cls(clock.clock, clock.lead + lead) if isinstance(clock, _Ahead) else cls(clock, lead)
 
     def __call__(self) -> float:
         return self.clock() + self.lead

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
-    from types import FrameType
+    from types import CodeType, FrameType
 
 
 class Doing(enum.Enum):
@@ -24,17 +24,24 @@ class Doing(enum.Enum):
     UNKNOWN = enum.auto()  # the system does not tell
 
 
+class Step(NamedTuple):
+    """A function that a thread is in, and the instruction that it is at."""
+
+    function: CodeType
+    instruction: int
+
+
 class Glance(NamedTuple):
     """A thread at one moment. Two equal glances in a row: it has not moved in between.
 
     Attributes:
         doing: What it does.
-        place: The innermost functions that it is in, and the instruction in each.
+        place: The innermost functions that it is in, innermost first.
         call: The system call that it is in, arguments and all.
     """
 
     doing: Doing
-    place: tuple[object, ...]
+    place: tuple[Step, ...]
     call: tuple[bytes, ...]
 
 
@@ -61,10 +68,10 @@ def _in_the_clock(frame: FrameType | None) -> bool:
     return frame is not None and frame.f_globals.get("__name__") in _CLOCKWORK
 
 
-def _place(frame: FrameType | None) -> tuple[object, ...]:
-    steps: list[object] = []
+def _place(frame: FrameType | None) -> tuple[Step, ...]:
+    steps: list[Step] = []
     while frame is not None and len(steps) < _DEPTH:
-        steps.append((frame.f_code, frame.f_lasti))
+        steps.append(Step(frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(steps)
 

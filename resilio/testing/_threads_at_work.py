@@ -8,13 +8,15 @@ The others are judged by what they are to the clock:
   at work for an event loop, hold time back while they run or sleep for real, and in real I/O for ``grace`` seconds.
 * Any other thread started since the clock came into force, such as a test's own server, holds time back until it has
   stood in one place for ``grace`` seconds; from then on it is at rest whenever it comes back to that place.
-* Threads that were there before, and idle threads of a loop's pool, do not count.
+* Threads that were there before, and idle threads of a loop's pool, do not count; this package's own workers always
+  count as members.
 
 Where the system tells nothing, standing in one place for ``grace`` seconds counts as rest.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -25,25 +27,36 @@ from weakref import WeakKeyDictionary, WeakSet
 from resilio.testing._thread_state import Doing, glance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
+    from types import CodeType, FunctionType
 
     from resilio.testing._thread_state import Glance
+
+
+# Threads in which this package runs what somebody waits for: calls with a timeout, and the journal's writes.
+_OWN_WORKERS = frozenset({"resilio-call", "resilio group commit"})
 
 
 class Job:
     """A function that a loop has sent to a thread, from the moment a thread may take it until the loop has its result.
 
+    Args:
+        in_process: Whether a thread of this process runs it.
+        is_wanted: Whether anybody still waits for it.
+
     Attributes:
         thread: The thread that runs it just now.
-        handed_over: Real time when it was last passed from the loop to a thread, or back.
+        pending_since: Real time since when it waits for a thread to take it, or for the loop to take its result; longer
+            than a while, and it must be stuck behind others.
     """
 
-    __slots__ = ("handed_over", "thread")
+    __slots__ = ("is_wanted", "pending_since", "thread")
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_process: bool, is_wanted: Callable[[], bool]) -> None:
+        self.is_wanted = is_wanted
         self.thread: threading.Thread | None = None
-        self.handed_over = time.monotonic()
+        self.pending_since = time.monotonic() if in_process else math.inf
 
 
 class ThreadsAtWork:
@@ -60,6 +73,7 @@ class ThreadsAtWork:
         self._pooled: WeakSet[threading.Thread] = WeakSet()
         self._jobs: dict[Job, None] = {}
         self._standing: WeakKeyDictionary[threading.Thread, _Standing] = WeakKeyDictionary()
+        self._idle_functions: set[CodeType] = set()
 
     # -- who is who ----------------------------------------------------------------------------------------------------
 
@@ -81,9 +95,13 @@ class ThreadsAtWork:
             if not already:
                 self._members.discard(thread)
 
-    def send(self) -> Job:
-        """Count a job as sent."""
-        job = Job()
+    def idle_in(self, function: FunctionType) -> None:
+        """Know that a thread whose innermost function is ``function`` belongs to a pool and has no job."""
+        self._idle_functions.add(function.__code__)
+
+    def send(self, *, in_process: bool = True, is_wanted: Callable[[], bool] = lambda: True) -> Job:
+        """Count a job as sent; one that other processes run is at work until it is done."""
+        job = Job(in_process=in_process, is_wanted=is_wanted)
         self._jobs[job] = None
         return job
 
@@ -99,7 +117,7 @@ class ThreadsAtWork:
         try:
             yield
         finally:
-            job.handed_over = time.monotonic()
+            job.pending_since = time.monotonic()
             job.thread = None
 
     # -- the question --------------------------------------------------------------------------------------------------
@@ -116,8 +134,8 @@ class ThreadsAtWork:
     def _look(self, asleep: AbstractSet[int]) -> dict[threading.Thread, Glance] | None:
         """Look at every thread that counts; None if one of them has something to do."""
         now = time.monotonic()
-        jobs = tuple(self._jobs)
-        if any(job.thread is None and now - job.handed_over < self._grace for job in jobs):
+        jobs = [job for job in tuple(self._jobs) if job.is_wanted()]
+        if any(job.thread is None and now - job.pending_since < self._grace for job in jobs):
             return None
         workers = {job.thread for job in jobs}
         frames = sys._current_frames()  # noqa: SLF001 -- documented, in spite of its name
@@ -125,7 +143,7 @@ class ThreadsAtWork:
         for thread in threading.enumerate():
             if thread.ident in asleep:
                 continue
-            strict = thread in workers or thread in self._members
+            strict = thread in workers or thread in self._members or thread.name in _OWN_WORKERS
             if strict or (thread not in self._before and thread not in self._pooled):
                 state = glance(thread, frames)
                 if state is None or not self._rests(thread, state, now, strict=strict):
@@ -137,6 +155,8 @@ class ThreadsAtWork:
         standing = self._standing.setdefault(thread, _Standing())
         stood = standing.still_for((state.doing, state.place), now)
         if state.doing is Doing.WAITING_FOR_THREAD:
+            return True
+        if state.doing is not Doing.RUNNING and state.place[0].function in self._idle_functions:
             return True
         if state.doing is Doing.RUNNING or (strict and state.doing is Doing.WAITING_FOR_TIME):
             return False

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import trio
+import trio.testing
 from trio._core._run import GLOBAL_RUN_CONTEXT  # trio has no public way to change the clock of a running loop
 
 from resilio.testing._timeline import pauses
@@ -82,8 +83,7 @@ class TrioTime(trio.abc.Clock, trio.abc.Instrument):
     def _restore(self) -> None:
         if self._leave():
             trio.lowlevel.remove_instrument(self)
-            lead = self.current_time() - self._real_clock.current_time()
-            self._runner.clock = self._real_clock if lead <= 0 else _Ahead.of(self._real_clock, lead)
+            self._runner.clock = _put_forward(self._real_clock, self.current_time())
             self._runner.clock_autojump_threshold = self._real_threshold
 
     # -- what trio asks of an instrument and a clock -------------------------------------------------------------------
@@ -131,17 +131,25 @@ class TrioTime(trio.abc.Clock, trio.abc.Instrument):
         return None if self._wire.is_busy(fd for fd in waiting if isinstance(fd, int)) else seen
 
 
+def _put_forward(clock: trio.abc.Clock, now: float) -> trio.abc.Clock:
+    """``clock``, or one like it, that reads ``now`` at least."""
+    lead = now - clock.current_time()
+    if lead <= 0:
+        return clock
+    if isinstance(clock, _Ahead):
+        return _Ahead(clock.clock, clock.lead + lead)
+    if isinstance(clock, trio.testing.MockClock):
+        clock.jump(lead)  # trio lets nobody stand in for it
+        return clock
+    return _Ahead(clock, lead)
+
+
 class _Ahead(trio.abc.Clock):
     """A loop's clock, put forward."""
 
     def __init__(self, clock: trio.abc.Clock, lead: float) -> None:
         self.clock = clock
         self.lead = lead
-
-    @classmethod
-    def of(cls, clock: trio.abc.Clock, lead: float) -> _Ahead:
-        """``clock``, ahead by ``lead`` seconds more than it may be already."""
-        return cls(clock.clock, clock.lead + lead) if isinstance(clock, _Ahead) else cls(clock, lead)
 
     def start_clock(self) -> None:
         """Started long ago."""

@@ -7,6 +7,7 @@ is back in the loop, so no instant is left at which a timeout could be jumped to
 from __future__ import annotations
 
 import importlib
+import inspect
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +66,13 @@ class _SeenLimiter:
 @contextmanager
 def trio_jobs(threads: ThreadsAtWork) -> Iterator[None]:
     """See what ``trio.to_thread.run_sync`` does."""
+    # Its idle threads wait with a time limit, and not all are ours: a guest run waits for its sockets in one.
+    threads.idle_in(importlib.import_module("trio._core._thread_cache").WorkerThread._work)  # noqa: SLF001
     module: Any = importlib.import_module("trio._threads")
     former = module.start_thread_soon
 
     def start_thread_soon(fn: Callable[[], Any], deliver: Callable[[Any], object], name: str | None = None) -> None:
-        job = threads.send()
+        job = threads.send(is_wanted=_awaited(fn))
 
         def work() -> Any:
             with threads.working(job):
@@ -92,3 +95,10 @@ def trio_jobs(threads: ThreadsAtWork) -> Iterator[None]:
         yield
     finally:
         module.start_thread_soon = former
+
+
+def _awaited(fn: Callable[[], Any]) -> Callable[[], bool]:
+    """Tell, when called, whether a task still waits for ``fn``, which is trio's wrapper around what the user sent."""
+    variables = inspect.getclosurevars(fn).nonlocals
+    register = variables.get("task_register", [fn])  # trio empties it when the wait is abandoned
+    return lambda: register[0] is not None

@@ -88,7 +88,8 @@ class VirtualClock:
 
     def __repr__(self) -> str:
         state = "in force" if self._in_force is not None else "not in force"
-        return f"<VirtualClock {state}, {self.elapsed} s elapsed in {len(self.jumps)} jumps>"
+        count = len(self.jumps)
+        return f"<VirtualClock {state}, {self.elapsed:g} s elapsed in {count} jump{'s' if count != 1 else ''}>"
 
     # -- coming into force ---------------------------------------------------------------------------------------------
 
