@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from resilio.deadletters.errors import DeadLetterQueueError
 
@@ -59,6 +58,7 @@ class FileLock:
 
     def _has_its_name(self) -> bool:
         try:
-            return os.path.samestat(Path(self.path).stat(), os.fstat(self._fd))
+            named = os.stat(self.path)  # noqa: PTH116 -- on every commit, and a Path costs more than the call
         except FileNotFoundError:
             return False
+        return os.path.samestat(named, os.fstat(self._fd))
