@@ -102,19 +102,10 @@ class BreakerMachine(RuleBasedStateMachine):
         self.clock.now += seconds
         self.model.now += seconds
 
-    @rule()
-    def wait_until_just_before_something_happens(self) -> None:
-        """Edges are where mistakes are."""
-        seconds = max(0, (self.model.wait or 0) - 1)
-        self.clock.now += seconds
-        self.model.now += seconds
-
-    @rule()
-    def wait_until_something_happens(self) -> None:
-        """To the very instant."""
-        seconds = self.model.wait or 0
-        self.clock.now += seconds
-        self.model.now += seconds
+    @rule(off=st.sampled_from([-1, 0, 1]))
+    def wait_until_something_happens(self, off: int) -> None:
+        """To the very instant, or a second beside it: edges are where mistakes are."""
+        self.wait(max(0, (self.model.wait or 0) + off))
 
     @rule(count=st.integers(1, 4))
     def fail_in_a_row(self, count: int) -> None:
@@ -122,17 +113,34 @@ class BreakerMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.end(self.begin(), "failure")
 
+    @rule(outcomes=st.lists(st.sampled_from(["success", "failure", "ignored"]), min_size=1, max_size=6))
+    def probe(self, outcomes: list[str]) -> None:
+        """An open circuit is waited for and tried."""
+        if self.model.in_force == "OPEN":
+            self.wait(self.model.wait or 0)
+        for outcome in outcomes:
+            if self.model.shown == "HALF_OPEN":
+                self.end(self.begin(), outcome)
+
     @rule()
     def reset(self) -> None:
         """An operator resets."""
         self.breaker.reset()
         self.model.reset()
 
-    @rule(control=st.sampled_from(["force_open", "disable", "metrics_only"]))
-    def control(self, control: str) -> None:
-        """An operator takes over; and sometimes gives back at once, or nothing else would ever be seen."""
+    @rule(control=st.sampled_from(["force_open", "disable", "metrics_only"]), call=st.booleans())
+    def control(self, *, control: str, call: bool) -> None:
+        """An operator takes over, somebody may call, and the operator gives back, or nothing else would be seen."""
+        early = self.begin() if call else None
         getattr(self.breaker, control)()
         self.model.force({"force_open": "FORCED_OPEN", "disable": "DISABLED"}.get(control, "METRICS_ONLY"))
+        self.both_tell_the_same()
+        self.end(early, "failure")
+        meanwhile = self.begin() if call else None
+        self.both_tell_the_same()
+        if self.clock.now % 8:
+            self.reset()
+        self.end(meanwhile, "failure")
 
     @rule()
     def isolate(self) -> None:
@@ -170,9 +178,9 @@ class BreakerMachine(RuleBasedStateMachine):
         self.open.close()
 
 
-@pytest.mark.slow("Hypothesis makes up two hundred lives of up to fifty steps")
+@pytest.mark.slow("Hypothesis makes up a hundred lives of up to fifty steps")
 def test_the_breaker_does_what_its_model_does() -> None:
     """Whatever happens in whatever order; a life that differs is printed with how to repeat it."""
     run_state_machine_as_test(
-        BreakerMachine, settings=settings(max_examples=200, stateful_step_count=50, deadline=None, print_blob=True)
+        BreakerMachine, settings=settings(max_examples=100, stateful_step_count=50, deadline=None, print_blob=True)
     )
