@@ -54,6 +54,16 @@ async def test_metrics_only_counts_but_never_opens(form: Form) -> None:
     assert breaker.snapshot().counts == {"consecutive_failures": 0}
 
 
+def test_metrics_only_goes_on_counting_past_the_threshold() -> None:
+    """Where the circuit would have opened nothing begins anew: calls under way then are counted as well."""
+    breaker = CircuitBreaker(failure_threshold=1)
+    breaker.metrics_only()
+    under_way = [breaker.acquire() for _ in range(3)]
+    for permit in under_way:
+        permit.failure()
+    assert breaker.snapshot().counts == {"consecutive_failures": 3}
+
+
 @every_form
 async def test_reset_forgets_what_was_counted(form: Form) -> None:
     """After reset() the count begins at zero, also after metrics_only."""
