@@ -336,7 +336,7 @@ def _anew(
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to a failing test's report how to repeat its chance, and what the virtual clock did."""
     report = yield
-    if report.failed and "resilio._core.events" in sys.modules:  # else nobody uses the package
+    if report.failed and "resilio._core.clock" in sys.modules:  # else nobody uses the package
         seed = _seed(item.config)
         lines = [f"seed {seed}; to repeat what it left to chance: pytest '{item.nodeid}' --resilio-seed={seed}"]
         clock = item.stash.get(_CLOCK, None)
