@@ -10,6 +10,7 @@ from breaker_forms import FORMS, state_of, tripped
 
 import resilio
 from resilio import CircuitBreaker, CircuitState
+from resilio.policies import nesting
 
 if TYPE_CHECKING:
     from breaker_forms import Form
@@ -30,6 +31,30 @@ async def test_a_rejection_by_the_same_circuit_says_nothing_about_the_dependency
         await outer()
     assert breaker.snapshot().failed == 1
     assert breaker.snapshot().last_failure.startswith("DownError")
+
+
+async def test_a_probe_that_ends_in_its_own_circuits_rejection_gives_its_permit_back() -> None:
+    """It is no failed probe: the rejection was about this circuit, not about the dependency."""
+    breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=0)
+    tripped(breaker)
+    for _ in range(3):
+        with pytest.raises(resilio.CircuitBreakerOpenError), breaker.acquire():
+            await breaker.execute(lambda: None)
+    assert state_of(breaker) is CircuitState.HALF_OPEN
+    assert breaker.snapshot().failed_probes == 0
+    breaker.acquire().success()
+    assert state_of(breaker) is CircuitState.CLOSED
+
+
+async def test_a_probe_that_is_over_leaves_nothing_in_the_context() -> None:
+    """A task that probes all its life does not collect probes."""
+    breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=0, success_threshold=100)
+    tripped(breaker)
+    for _ in range(20):
+        await breaker.execute(lambda: None)
+        async with breaker:
+            assert len(nesting._probes.get()) == 1
+    assert nesting._probes.get() == ()
 
 
 async def test_a_rejection_by_another_circuit_counts() -> None:
