@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,6 +14,7 @@ import pytest
 from ways import on
 
 from resilio import OperationTimeoutError, Timeout
+from resilio.policies import blocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -53,12 +54,12 @@ forms = pytest.mark.parametrize("form", [call, block], ids=lambda form: form.__n
 
 @forms
 def test_calls_in_time_leave_no_timers_on_the_loop(form: Callable[..., Awaitable[Any]]) -> None:
-    """Ten thousand of them: cancelled timers are swept by asyncio itself, at the latest when they are the majority."""
+    """Two thousand of them: cancelled timers are swept by asyncio itself, at the latest when they are the majority."""
 
     async def main() -> tuple[int, int]:
         loop: Any = asyncio.get_running_loop()
         most = 0
-        for _ in range(10_000):
+        for _ in range(2_000):
             await form(3600, anyio.lowlevel.checkpoint)
             most = max(most, len(loop._scheduled))
         live = [handle for handle in loop._scheduled if not handle.cancelled()]
@@ -207,8 +208,62 @@ def test_a_generator_that_another_task_closes_does_not_end_its_consumer_later(vi
     assert virtual_clock.elapsed == 60
 
 
-async def test_blocks_in_interleaved_generators_keep_their_own_time(virtual_clock: VirtualClock) -> None:
-    """One policy, two generators read by turns in one task, as far as the library allows it."""
+def test_a_block_of_the_closing_task_stays_its_own(virtual_clock: VirtualClock) -> None:
+    """A generator opened elsewhere is closed within a block of the same policy: each deadline ends with its own."""
+    policy = Timeout(5)
+    ended: list[float] = []
+
+    async def stream() -> AsyncGenerator[int]:
+        async with policy:
+            yield 1
+
+    async def main() -> None:
+        opened = stream()
+        started = asyncio.Event()
+
+        async def close() -> None:
+            await started.wait()
+            await anyio.sleep(3)
+            try:
+                async with policy:
+                    await opened.aclose()
+                    await anyio.sleep(60)
+            except OperationTimeoutError:
+                ended.append(virtual_clock.elapsed)
+
+        task = asyncio.get_running_loop().create_task(close())
+        await anyio.lowlevel.checkpoint()
+        await anext(opened)
+        started.set()
+        await anyio.sleep(60)
+        await task
+
+    on("asyncio", main)
+    assert ended == [8]
+
+
+async def test_blocks_in_exit_stacks_keep_their_own_time(virtual_clock: VirtualClock) -> None:
+    """Entered and left from frames that are not the block's."""
+    policy = Timeout(5)
+    ended: list[tuple[float, float]] = []
+
+    async def work(start: float) -> None:
+        await anyio.sleep(start)
+        with suppress(OperationTimeoutError):
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(policy)
+                await anyio.sleep(60)
+        ended.append((start, virtual_clock.elapsed))
+        await anyio.sleep(60)
+
+    async with anyio.create_task_group() as group:
+        for start in (0, 2, 4):
+            group.start_soon(work, start)
+    assert ended == [(0, 5), (2, 7), (4, 9)]
+
+
+def test_blocks_in_interleaved_generators_keep_their_own_time(virtual_clock: VirtualClock) -> None:
+    """One policy, two generators read by turns in one task; trio forbids that to everybody."""
     policy = Timeout(5)
 
     async def stream(wait: float) -> AsyncGenerator[float]:
@@ -217,10 +272,39 @@ async def test_blocks_in_interleaved_generators_keep_their_own_time(virtual_cloc
             await anyio.sleep(wait)
             yield virtual_clock.elapsed
 
-    first, second = stream(1), stream(4.5)
-    await anext(first)
-    await anyio.sleep(3)
-    await anext(second)
-    await first.aclose()
-    assert await anext(second) == 7.5
-    await second.aclose()
+    async def main() -> float:
+        first, second = stream(1), stream(4.5)
+        await anext(first)
+        await anyio.sleep(3)
+        await anext(second)
+        await first.aclose()
+        reached = await anext(second)
+        await second.aclose()
+        return reached
+
+    assert on("asyncio", main) == 7.5
+
+
+def test_nothing_is_kept_of_blocks_that_ended(virtual_clock: VirtualClock) -> None:
+    """However they ended, and by whom they were closed."""
+
+    async def stream() -> AsyncGenerator[int]:
+        async with Timeout(5):
+            yield 1
+
+    async def main() -> None:
+        async with Timeout(5):
+            pass
+        with suppress(OperationTimeoutError):
+            async with Timeout(5):
+                await anyio.sleep(60)
+        opened = stream()
+        await anext(opened)
+        await asyncio.get_running_loop().create_task(opened.aclose())
+        async for _ in stream():
+            break
+        await anyio.sleep(1)
+
+    before = len(blocks._everywhere)
+    on("asyncio", main)
+    assert len(blocks._everywhere) == before

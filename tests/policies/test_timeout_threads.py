@@ -22,11 +22,10 @@ request_id: ContextVar[str] = ContextVar("request_id", default="none")
 
 
 @pytest.fixture(autouse=True)
-def nobody_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+def nobody_left_behind(virtual_clock: VirtualClock) -> Iterator[None]:
     """Let calls that were given up end in virtual time, so that no thread outlives its test."""
     yield
-    if "virtual_clock" in request.fixturenames:
-        clock.sleep_blocking(3600)
+    clock.sleep_blocking(3600)
 
 
 def slow(seconds: float = 60) -> str:
@@ -205,7 +204,7 @@ async def test_an_async_pipeline_with_either_kind_of_timeout_has_a_block_form(ki
     """It takes policies of either kind."""
     with pytest.raises(OperationTimeoutError):
         async with resilio.Pipeline(kind(0.001)):
-            await resilio._core.clock.sleep(60)
+            await clock.sleep(60)
 
 
 def test_an_async_function_is_refused() -> None:
