@@ -76,6 +76,13 @@ def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
     return hasattr(type(result), "__await__")  # as `await` itself looks: a proxy answers to any attribute
 
 
+class UnguardableError(TypeError):
+    """What was called is of a shape that nobody could guard. The program is wrong, not the call.
+
+    No retry repeats it and no fallback answers for it: either would hide it.
+    """
+
+
 # What a call returned, but has not run yet: whoever guards the call has guarded nothing.
 LAZY_RESULTS = frozenset(
     {
@@ -109,7 +116,7 @@ def refuse_lazy(fn: object, result: object) -> None:
     """Raise if ``result`` is a generator or a context manager: nothing has run yet, so nothing was guarded.
 
     Raises:
-        TypeError: See above.
+        UnguardableError: See above.
     """
     if type(result) in LAZY_RESULTS:
         close = getattr(result, "close", None)
@@ -117,7 +124,7 @@ def refuse_lazy(fn: object, result: object) -> None:
             close()
         kind = type(result).__name__.lstrip("_")
         msg = f"{name_of(fn)} returned a {kind}, which would run unguarded; decorate the generator function itself"
-        raise TypeError(msg)
+        raise UnguardableError(msg)
 
 
 def refuse_to_decorate(fn: object) -> None:

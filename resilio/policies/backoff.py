@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from resilio import settings
 from resilio._core import clock, durations, events
-from resilio._core.colour import FINISHED, is_unfinished, refuse_unless_plain
+from resilio._core.colour import FINISHED, UnguardableError, is_unfinished, refuse_unless_plain
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError, is_transient
@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from resilio.policies.retry_attempts import AsyncAttempts
 
 T = TypeVar("T")
+
+_NOT_ASKED_ABOUT = (CircuitBreakerOpenError, UnguardableError)
 
 RetryExceptions: TypeAlias = "type[Exception] | Iterable[type[Exception]] | Callable[[Exception], bool]"
 
@@ -165,8 +167,8 @@ class BackoffStrategyBase(Policy):
 
     def wants(self, error: Exception) -> bool:
         """Tell whether ``error`` is worth another attempt, as far as it alone can say."""
-        if isinstance(error, CircuitBreakerOpenError):
-            return self.wait_for_circuit
+        if isinstance(error, _NOT_ASKED_ABOUT):
+            return self.wait_for_circuit and isinstance(error, CircuitBreakerOpenError)
         chosen = self.retry_exceptions
         if chosen is None:
             # Another retry has tried that one often enough; more of them would multiply.

@@ -28,18 +28,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import events
-from resilio._core.colour import FINISHED, is_awaitable, is_unfinished, name_of
+from resilio._core.colour import (
+    FINISHED,
+    UnguardableError,
+    is_awaitable,
+    is_unfinished,
+    name_of,
+    refuse_unless_plain,
+)
 from resilio.policies.description import Description
 from resilio.policies.events import FellBack, told
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, operation_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import Callable, Generator
 
     from resilio.policies.policy import AsyncCall, PlainCall
 
@@ -53,7 +60,7 @@ class FallbackBase(Policy):
         self,
         value_or_fn: object,
         *,
-        on: type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool] = Exception,
+        on: type[Exception] | Iterable[type[Exception]] | Callable[[Exception], bool] = Exception,
     ) -> None:
         self._value = value_or_fn
         self._answer = _of_the_error(value_or_fn) if callable(value_or_fn) else None
@@ -69,13 +76,33 @@ class FallbackBase(Policy):
 
     def _covers(self, error: Exception) -> bool:
         on = self._on
+        if isinstance(error, UnguardableError):
+            return False
         return isinstance(error, on) if isinstance(on, (type, tuple)) else bool(on(error))
 
-    def _substitute(self, fn: PlainCall, args: tuple[Any, ...], error: Exception) -> Any:
-        """What stands in for the result; it may have to be awaited."""
-        if events.listeners:
-            events.emit(FellBack(operation=operation_of(fn, args), error=told(error)))
-        return self._value if self._answer is None else self._answer(error)
+    async def _substitute(self, error: Exception) -> Any:
+        """What stands in for the result, awaited if it must be."""
+        if self._answer is None:
+            return self._value
+        answer = self._answer(error)
+        return await answer if is_awaitable(answer) else answer
+
+    def _plain_substitute(self, error: Exception) -> Any:
+        """What stands in for the result.
+
+        Raises:
+            UnguardableError: It would have to be awaited.
+        """
+        if self._answer is None:
+            return self._value
+        answer = self._answer(error)
+        if is_awaitable(answer):
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+            msg = f"the fallback function {name_of(self._value)} is async, and the function that failed is not"
+            raise UnguardableError(msg)
+        return answer
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         @functools.wraps(fn)
@@ -85,8 +112,9 @@ class FallbackBase(Policy):
             except Exception as error:
                 if not self._covers(error):
                     raise
-                substitute = self._substitute(fn, args, error)
-                return await substitute if self._answer is not None and is_awaitable(substitute) else substitute
+                substitute = await self._substitute(error)
+                _tell(fn, args, error)
+                return substitute
 
         return guarded
 
@@ -98,7 +126,9 @@ class FallbackBase(Policy):
             except Exception as error:
                 if not self._covers(error):
                     raise
-                return _not_async(self._value, self._substitute(fn, args, error))
+                substitute = self._plain_substitute(error)
+                _tell(fn, args, error)
+                return substitute
             if type(result) not in FINISHED and is_unfinished(result):
                 return self.guard_returned(fn, result, args, kwargs)
             return result
@@ -114,10 +144,8 @@ class FallbackBase(Policy):
         except Exception as error:
             if not self._covers(error):
                 raise
-            substitute = self._substitute(fn, args, error)
-            if self._answer is not None and is_awaitable(substitute):
-                substitute = await substitute
-            stream = await Stream.begin(_stream_of(substitute))
+            stream = await Stream.begin(_stream_of(await self._substitute(error)))
+            _tell(fn, args, error)
         yield stream
 
     @contextmanager
@@ -129,7 +157,8 @@ class FallbackBase(Policy):
         except Exception as error:
             if not self._covers(error):
                 raise
-            iteration = Iteration(_iterator_of(_not_async(self._value, self._substitute(fn, args, error))))
+            iteration = Iteration(_iterator_of(self._plain_substitute(error)))
+            _tell(fn, args, error)
         yield iteration
 
 
@@ -153,7 +182,16 @@ class Fallback(AsyncForms, FallbackBase):
     __slots__ = ()
 
 
-async def _stream_of(substitute: object) -> AsyncGenerator[Any, Any]:
+def _tell(fn: PlainCall, args: tuple[Any, ...], error: Exception) -> None:
+    if events.listeners:
+        events.emit(FellBack(operation=operation_of(fn, args), error=told(error)))
+
+
+def _stream_of(substitute: object) -> AsyncGenerator[Any, Any]:
+    return substitute if isinstance(substitute, AsyncGenerator) else _items_of(substitute)
+
+
+async def _items_of(substitute: object) -> AsyncGenerator[Any, Any]:
     if isinstance(substitute, AsyncIterator):
         async for item in substitute:
             yield item
@@ -163,22 +201,14 @@ async def _stream_of(substitute: object) -> AsyncGenerator[Any, Any]:
 
 def _iterator_of(substitute: object) -> Generator[Any, Any, Any]:
     if isinstance(substitute, Iterator):
-        yield from substitute
-    else:
-        yield substitute
-
-
-def _not_async(value_or_fn: object, substitute: Any) -> Any:
-    if callable(value_or_fn) and is_awaitable(substitute):
-        close = getattr(substitute, "close", None)
-        if close is not None:
-            close()
-        msg = f"the fallback function {name_of(value_or_fn)} is async, and the function that failed is not"
-        raise TypeError(msg)
-    return substitute
+        return (yield from substitute)
+    yield substitute
+    return None
 
 
 def _of_the_error(fn: Callable[..., Any]) -> Callable[[Exception], Any]:
+    if fn in (list, dict, set, frozenset, tuple):  # an empty one, made anew each time; of an error they cannot be made
+        return lambda _error: fn()
     try:
         inspect.signature(fn).bind(Exception())
     except TypeError:
@@ -189,10 +219,11 @@ def _of_the_error(fn: Callable[..., Any]) -> Callable[[Exception], Any]:
 
 
 def _checked(on: Any) -> type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]:
-    kinds = on if isinstance(on, tuple) else (on,)
-    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
-        return on  # type: ignore[no-any-return]
     if callable(on) and not isinstance(on, type):
+        refuse_unless_plain("on", on)
         return on  # type: ignore[no-any-return]
+    kinds = tuple(on) if isinstance(on, Iterable) else (on,)
+    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        return on if isinstance(on, type) else kinds
     msg = f"on must be an Exception class, several of them, or a predicate, not {on!r}"
     raise TypeError(msg)

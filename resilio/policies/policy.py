@@ -15,7 +15,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
-from resilio._core.colour import Colour, colour_of, is_awaitable, name_of, refuse_lazy, refuse_to_decorate
+from resilio._core.colour import (
+    Colour,
+    UnguardableError,
+    colour_of,
+    is_awaitable,
+    name_of,
+    refuse_lazy,
+    refuse_to_decorate,
+)
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.policies import blocks
@@ -263,7 +271,7 @@ def call_plain(fn: PlainCall, /, *args: Any, **kwargs: Any) -> Any:
     """Call ``fn``; refuse what would have to be awaited, for here nobody can.
 
     Raises:
-        TypeError: ``fn`` returned an awaitable, a generator or a context manager.
+        UnguardableError: ``fn`` returned an awaitable, a generator or a context manager.
     """
     result = fn(*args, **kwargs)
     if is_awaitable(result):
@@ -271,7 +279,7 @@ def call_plain(fn: PlainCall, /, *args: Any, **kwargs: Any) -> Any:
         if close is not None:
             close()
         msg = f"{name_of(fn)} is async; await the policy from `resilio` instead of calling the one from `resilio.sync`"
-        raise TypeError(msg)
+        raise UnguardableError(msg)
     refuse_lazy(fn, result)
     return result
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from resilio._core import clock, dice, events
+from resilio._core.colour import UnguardableError
 from resilio._core.pauses import haste
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError
 from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded, shown, told
@@ -51,8 +52,8 @@ class RetryCall(RetryRun):
 
     async def asks(self, error: Exception) -> bool:
         """Ask the strategy's tenacity predicate whether ``error`` is worth another attempt."""
-        if isinstance(error, CircuitBreakerOpenError):
-            return self._strategy.wait_for_circuit
+        if isinstance(error, (CircuitBreakerOpenError, UnguardableError)):
+            return self._strategy.wants(error)
         retry, bridge = self._strategy.retry, self._bridge
         return retry is not None and bridge is not None and await bridge.asks(retry, self, error=error)
 
