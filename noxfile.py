@@ -64,7 +64,6 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what protection costs, beside the peers and the limit of a Python call, in one run."""
+    """Measure what protection costs, beside the peers and the limit of a Python call, in one run; takes minutes."""
     install(session, "bench")
-    Path("benchmarks/results").mkdir(exist_ok=True)
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -20,7 +20,7 @@ WINDOW = 100
 
 
 class Rejected(Exception):  # noqa: N818 -- an answer, not a failure of the probe
-    """A rejection with what every caller needs: whose, and for how long."""
+    """A rejection with what every caller needs: a message, and whose it is and for how long as attributes."""
 
     def __init__(self, message: str = "rejected", breaker: str = "probe", retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -194,12 +194,13 @@ def breaker_open(fn: Operation) -> Operation:
     state = State()
     state.is_open = True
     state.opened_at = monotonic()
+    name = "probe"
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         if state.is_open:
             left = state.opened_at + 3600 - monotonic()
-            msg = f"circuit 'probe' is open for another {left:.3g} s"
-            raise Rejected(msg, "probe", left)
+            msg = f"circuit {name!r} is open"
+            raise Rejected(msg, name, left)
         return await fn(*args, **kwargs)
 
     return guarded

@@ -1,12 +1,15 @@
 """The stopwatch: contestants take turns, and what counts are the quietest of many short rounds.
 
 A machine that others use as well slows down, for milliseconds or for seconds, and whoever runs just then would pay for
-it. Three things against that. The contestants of a row run in many short rounds (A B C, B C A, C A B), and a
-contestant's number for a round is the median of a few repetitions. The tenth of the rounds in which everybody together
-was fastest is kept, the same rounds for all; a contestant's time is the median of its numbers there, and what the other
-rounds show is printed as noise. And the clock counts the processor's time of this process, all its threads together,
-which stands still while another process runs; only a contestant that gives the processor up, to sleep or to wait for
-another thread, is timed by the clock on the wall, and marked.
+it. Three things against that.
+
+- The contestants of a row take turns in many short rounds, each round in another order; a contestant's number for a
+  round is the median of a few repetitions.
+- The tenth of the rounds in which everybody together was fastest is kept, the same rounds for all. A contestant's time
+  is the median of its numbers there, and what the other rounds show is printed as noise.
+- The clock counts the processor's time of this process, all its threads together: it stands still while another process
+  runs. Only a contestant that gives the processor up, to sleep or to wait for another thread, is timed by the clock on
+  the wall, and marked.
 
 The garbage collector rests while the clock runs, and works between the rounds.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import resource
 import statistics
 from dataclasses import dataclass, replace
@@ -94,7 +98,7 @@ class Effort:
         return replace(self, rounds=self.long_rounds, repetitions=1)
 
 
-FULL = Effort(rounds=100, repetitions=3, seconds=0.0006, long_rounds=9)
+FULL = Effort(rounds=100, repetitions=3, seconds=0.0006, long_rounds=15)
 QUICK = Effort(rounds=20, repetitions=3, seconds=0.0004, long_rounds=3)
 SMOKE = Effort(rounds=1, repetitions=1, seconds=0.0, long_rounds=1, most=2)
 
@@ -133,31 +137,29 @@ async def measure(
         contestants: Their names differ.
         effort: How long.
         count: Operations in each repetition; None for as many as fill the effort's seconds, found out for each.
-        floor: A contestant whose number is taken off the others', round by round; it gets no timing itself.
+        floor: A contestant whose number is taken off the others', round by round; it gets no timing itself. What is
+            left is small beside what it is left from, so that all rounds count, and noise is how far apart they are.
     """
     counts = {each.name: min(count or await _fitting(each.batch, effort), effort.most) for each in contestants}
     laps: dict[str, list[list[Lap]]] = {each.name: [] for each in contestants}
     gc.collect()
     gc.freeze()  # what is here already stays, and need not be looked through again after every round
-    for turn in range(effort.rounds):
-        first = turn % len(contestants)
-        for each in (*contestants[first:], *contestants[:first]):
-            operations = counts[each.name]
-            laps[each.name].append(
-                [await _timed(each.batch, operations) / operations for _ in range(effort.repetitions)]
-            )
-        gc.collect()
-    gc.unfreeze()
+    try:
+        for turn in range(effort.rounds):
+            for each in random.Random(turn).sample(contestants, len(contestants)):  # no two are neighbours for ever
+                operations = counts[each.name]
+                turns = [await _timed(each.batch, operations) / operations for _ in range(effort.repetitions)]
+                laps[each.name].append(turns)
+            gc.collect()
+    finally:
+        gc.unfreeze()
 
     waiting = {name: _waits(turns) for name, turns in laps.items()}
     rounds = {name: [_middle(turn, by_wall=waiting[name]) for turn in turns] for name, turns in laps.items()}
-    quiet = _quiet(rounds)
     if floor is not None:
         beneath = rounds.pop(floor)
-        rounds = {
-            name: [number - under for number, under in zip(numbers, beneath, strict=True)]
-            for name, numbers in rounds.items()
-        }
+        return [_difference(name, numbers, beneath, waits=waiting[name]) for name, numbers in rounds.items()]
+    quiet = _quiet(rounds)
     return [_timing(name, numbers, quiet, waits=waiting[name]) for name, numbers in rounds.items()]
 
 
@@ -198,6 +200,13 @@ def _quiet(rounds: dict[str, list[float]]) -> list[int]:
     count = len(next(iter(rounds.values())))
     slowness = [sum(numbers[turn] / best[name] for name, numbers in rounds.items()) for turn in range(count)]
     return sorted(range(count), key=slowness.__getitem__)[: max(count // 10, min(count, 3))]
+
+
+def _difference(name: str, numbers: list[float], floor: list[float], *, waits: bool) -> Timing:
+    left = [number - beneath for number, beneath in zip(numbers, floor, strict=True)]
+    middle = statistics.median(left)
+    deviation = statistics.median(abs(each - middle) for each in left)
+    return Timing(name, middle, deviation / abs(middle) if middle else 0.0, waits)
 
 
 def _timing(name: str, numbers: list[float], quiet: list[int], *, waits: bool) -> Timing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import resilio
+from benchmarks import settings
 from benchmarks.limits import Rejected, State
 from resilio import sync
 from resilio._core import events
@@ -12,29 +13,28 @@ from resilio._core import events
 if TYPE_CHECKING:
     from benchmarks.drivers import Operation
 
-NEVER = 3600.0
-
 IMPORT = "import resilio"
 FIRST_BREAKER = "resilio.CircuitBreaker()"
 
 
 def _slow_aware() -> resilio.CircuitBreaker:
-    window = resilio.CountWindow(100)
+    window = resilio.CountWindow(settings.WINDOW)
     return resilio.CircuitBreaker(
-        trip=resilio.FailureRate(0.5, window=window) | resilio.SlowCallRate(0.5, slower_than=5.0, window=window),
-        recovery_timeout=NEVER,
+        trip=resilio.FailureRate(settings.RATIO, window=window)
+        | resilio.SlowCallRate(settings.RATIO, slower_than=settings.SLOW, window=window),
+        recovery_timeout=settings.BREAK,
     )
 
 
 def breaker_closed(fn: Operation) -> Operation:
-    return resilio.CircuitBreaker(failure_threshold=5)(fn)
+    return resilio.CircuitBreaker(failure_threshold=settings.FAILURES)(fn)
 
 
 breaker_tasks = breaker_closed
 
 
 def breaker_execute(fn: Operation) -> Operation:
-    breaker = resilio.CircuitBreaker(failure_threshold=5)
+    breaker = resilio.CircuitBreaker(failure_threshold=settings.FAILURES)
 
     async def guarded(number: int) -> Any:
         return await breaker.execute(fn, number)
@@ -43,7 +43,7 @@ def breaker_execute(fn: Operation) -> Operation:
 
 
 def breaker_block(fn: Operation) -> Operation:
-    breaker = resilio.CircuitBreaker(failure_threshold=5)
+    breaker = resilio.CircuitBreaker(failure_threshold=settings.FAILURES)
 
     async def guarded(number: int) -> Any:
         async with breaker:
@@ -53,7 +53,9 @@ def breaker_block(fn: Operation) -> Operation:
 
 
 def breaker_rate(fn: Operation) -> Operation:
-    return resilio.CircuitBreaker(trip=resilio.FailureRate(0.5, window=resilio.CountWindow(100)))(fn)
+    return resilio.CircuitBreaker(
+        trip=resilio.FailureRate(settings.RATIO, window=resilio.CountWindow(settings.WINDOW))
+    )(fn)
 
 
 def breaker_window(fn: Operation) -> Operation:
@@ -61,21 +63,25 @@ def breaker_window(fn: Operation) -> Operation:
 
 
 def breaker_time_window(fn: Operation) -> Operation:
-    window = resilio.TimeWindow(30.0)
-    trip = resilio.FailureRate(0.5, window=window) | resilio.SlowCallRate(0.5, slower_than=5.0, window=window)
+    window = resilio.TimeWindow(settings.SPAN)
+    trip = resilio.FailureRate(settings.RATIO, window=window) | resilio.SlowCallRate(
+        settings.RATIO, slower_than=settings.SLOW, window=window
+    )
     return resilio.CircuitBreaker(trip=trip)(fn)
 
 
 def breaker_open(fn: Operation) -> Operation:
-    return resilio.CircuitBreaker(failure_threshold=5, recovery_timeout=NEVER)(fn)
+    return resilio.CircuitBreaker(failure_threshold=settings.FAILURES, recovery_timeout=settings.BREAK)(fn)
 
 
 def breaker_blocking(fn: Operation) -> Operation:
-    return sync.CircuitBreaker(failure_threshold=5)(fn)
+    return sync.CircuitBreaker(failure_threshold=settings.FAILURES)(fn)
 
 
 def retry_none(fn: Operation) -> Operation:
-    return resilio.BackoffStrategy(max_retries=3, base_delay=0, retry_exceptions=ConnectionError)(fn)
+    return resilio.BackoffStrategy(max_retries=settings.ATTEMPTS - 1, base_delay=0, retry_exceptions=ConnectionError)(
+        fn
+    )
 
 
 retry_two = retry_none
@@ -83,31 +89,31 @@ retry_two = retry_none
 
 def retry_breaker(fn: Operation) -> Operation:
     return resilio.Pipeline(
-        resilio.BackoffStrategy(max_retries=3, base_delay=0, retry_exceptions=ConnectionError),
-        resilio.CircuitBreaker(failure_threshold=5),
+        resilio.BackoffStrategy(max_retries=settings.ATTEMPTS - 1, base_delay=0, retry_exceptions=ConnectionError),
+        resilio.CircuitBreaker(failure_threshold=settings.FAILURES),
     )(fn)
 
 
 def stack(fn: Operation) -> Operation:
     return resilio.Pipeline(
         resilio.Fallback(None),
-        resilio.BackoffStrategy(max_retries=3, base_delay=0, retry_exceptions=ConnectionError),
-        resilio.CircuitBreaker(failure_threshold=5),
-        resilio.Bulkhead(10),
-        resilio.Timeout(10),
+        resilio.BackoffStrategy(max_retries=settings.ATTEMPTS - 1, base_delay=0, retry_exceptions=ConnectionError),
+        resilio.CircuitBreaker(failure_threshold=settings.FAILURES),
+        resilio.Bulkhead(settings.PLACES),
+        resilio.Timeout(settings.SECONDS),
     )(fn)
 
 
 def rate_limiter(fn: Operation) -> Operation:
-    return resilio.RateLimiter(1_000_000_000)(fn)
+    return resilio.RateLimiter(settings.RATE)(fn)
 
 
 def bulkhead(fn: Operation) -> Operation:
-    return resilio.Bulkhead(10)(fn)
+    return resilio.Bulkhead(settings.PLACES)(fn)
 
 
 def timeout(fn: Operation) -> Operation:
-    return resilio.Timeout(10)(fn)
+    return resilio.Timeout(settings.SECONDS)(fn)
 
 
 def unheard(fn: Operation) -> Operation:

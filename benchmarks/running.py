@@ -70,22 +70,23 @@ async def run_row(row: Row | StartUpRow, field: Field, effort: Effort) -> RowRes
 # -- what happens once in a process ------------------------------------------------------------------------------------
 
 _PROGRAM = """\
+import json
 from time import process_time
 import anyio
 start = process_time()
 {import_line}
 imported = process_time()
 {first_line}
-print([imported - start, process_time() - imported])
+print(json.dumps({{"import": imported - start, "first breaker": process_time() - imported}}))
 """
 
 
 async def _run_start_up(row: StartUpRow, field: Field, effort: Effort) -> RowResult:
     contestants = [Contestant(OURS, _in_new_process(ours.IMPORT, ours.FIRST_BREAKER, row))]
     kinds, missing = {OURS: Kind.OURS}, {}
-    for peer in field.peers:
+    for peer in field.peers if row.has_peers else ():
         import_line, first_line = peer.line("IMPORT"), peer.line("FIRST_BREAKER")
-        if import_line is None or (row.is_first_use and first_line is None):
+        if import_line is None or ("first breaker" in row.parts and first_line is None):
             missing[peer.name] = peer.lack(row.key)
             continue
         kinds[peer.name] = Kind.PEER
@@ -103,7 +104,8 @@ def _in_new_process(import_line: str, first_line: str, row: StartUpRow) -> Batch
             done = subprocess.run(  # noqa: ASYNC221, S603 -- nobody else is to run meanwhile; the program is ours
                 [sys.executable, "-c", program], check=True, capture_output=True, text=True
             )
-            seconds += json.loads(done.stdout)[row.is_first_use]
+            took = json.loads(done.stdout)
+            seconds += sum(took[part] for part in row.parts)
         return Lap(seconds)
 
     return batch

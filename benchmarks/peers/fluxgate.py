@@ -25,6 +25,15 @@ def breaker_closed(fn: Operation) -> Operation:
 breaker_open = breaker_tasks = breaker_closed
 
 
+def breaker_execute(fn: Operation) -> Operation:
+    breaker = AsyncCircuitBreaker(tripper=FailureStreak(settings.FAILURES), retry=Cooldown(settings.BREAK))
+
+    async def guarded(number: int) -> object:
+        return await breaker.call(fn, number)
+
+    return guarded
+
+
 def breaker_blocking(fn: Operation) -> Operation:
     return CircuitBreaker(tripper=FailureStreak(settings.FAILURES), retry=Cooldown(settings.BREAK))(fn)
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 IMPORT = "import interlock"
 FIRST_BREAKER = "interlock.CircuitBreaker(name='breaker')"
-LACKS = dict.fromkeys(("breaker_closed", "breaker_blocking"), "counts failures in a window only")
+LACKS = dict.fromkeys(
+    ("breaker_closed", "breaker_execute", "breaker_block", "breaker_blocking"), "counts failures in a window only"
+)
 
 
 def _breaker(window_type: WindowType = WindowType.COUNT_BASED, window_size: int = settings.WINDOW) -> CircuitBreaker:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 IMPORT = "import nopanic"
 FIRST_BREAKER = "nopanic.circuit_breaker()"
 LACKS = {
-    **dict.fromkeys(("breaker_closed", "breaker_blocking"), "counts failures in a window of time only"),
+    **dict.fromkeys(
+        ("breaker_closed", "breaker_execute", "breaker_block", "breaker_blocking"),
+        "counts failures in a window of time only",
+    ),
     **dict.fromkeys(("breaker_rate", "breaker_window"), "its windows are windows of time"),
 }
 

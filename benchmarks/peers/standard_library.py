@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import settings
+
 if TYPE_CHECKING:
     from benchmarks.drivers import Operation
 
 
 def timeout(fn: Operation) -> Operation:
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(settings.SECONDS):
             return await fn(*args, **kwargs)
 
     return guarded
 
 
-def bulkhead(fn: Operation, *, places: int = 10) -> Operation:
+def bulkhead(fn: Operation, *, places: int = settings.PLACES) -> Operation:
     semaphore = asyncio.Semaphore(places)
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
