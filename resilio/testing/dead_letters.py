@@ -14,8 +14,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from unittest.mock import patch
 
+from resilio._core import durations
 from resilio.deadletters.queue import DeadLetterQueue
 from resilio.testing.memory_store import MemoryStore
+from resilio.testing.recorder_text import often
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,8 +116,10 @@ class DeadLetters:
 
         Raises:
             AssertionError: It does not, or not so often; the message shows every letter that does.
+            ValueError: ``times`` is less than 1; for a queue that is empty there is `assert_empty`.
         """
         __tracebackhide__ = True
+        durations.whole("times", times, at_least=1)
         is_meant: Callable[[Any], Any] = message if callable(message) else lambda found: found == message
         kind = error.__name__ if isinstance(error, type) else error
         found = [
@@ -123,9 +127,9 @@ class DeadLetters:
             for letter in self.letters
             if is_meant(letter.message) and kind in (None, letter.error_info.get("error_type"))
         ]
-        if len(found) != times or not found:
+        if len(found) != times:
             because = "" if kind is None else f" because of {kind}"
-            self._fail(f"{message!r} should be kept {times} times{because}, and is kept {len(found)} times")
+            self._fail(f"{message!r} should be kept {often(times)}{because}, and is {often(len(found))}")
         return found[0]
 
     def assert_empty(self) -> None:

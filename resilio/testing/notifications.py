@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Self
 from unittest.mock import patch
 
-from resilio._core import clock
+from resilio._core import clock, durations
 from resilio.alerting import notifier as alerting
 from resilio.alerting.notifier import AdminNotifier
 from resilio.errors import ErrorSeverity
+from resilio.testing.recorder_text import often
 
 if TYPE_CHECKING:
     import re
@@ -153,16 +154,17 @@ class Notifications:
             severity: Its severity.
             error_type: Its error type.
             channel: The name of a channel that it went to.
-            times: How often; None for at least once.
+            times: How often, at least 1; None for at least once.
 
         Returns:
             The first one, to look at its details.
 
         Raises:
             AssertionError: There was none, or not so many; the message shows all that were.
-            ValueError: ``severity`` is unknown.
+            ValueError: ``severity`` is unknown, or ``times`` is less than 1.
         """
         __tracebackhide__ = True
+        durations.optional(durations.whole, "times", times, at_least=1)
         wanted = None if severity is None else ErrorSeverity(severity.upper())
         found = [
             each
@@ -179,8 +181,8 @@ class Notifications:
                 *([] if error_type is None else [f"error type {error_type!r}"]),
                 *([] if channel is None else [f"to {channel!r}"]),
             ]
-            count = "once or more" if times is None else _times(times)
-            self._fail(f"should have been told {count}: {', '.join(described)}; was told {_times(len(found))}")
+            count = "once or more" if times is None else often(times)
+            self._fail(f"should have been told {count}: {', '.join(described)}; was told {often(len(found))}")
         return found[0].notification
 
     def assert_silent(self) -> None:
@@ -214,7 +216,3 @@ class _InPlaceOf:
 
 def _is_in(wanted: str | re.Pattern[str], message: str) -> bool:
     return wanted in message if isinstance(wanted, str) else wanted.search(message) is not None
-
-
-def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -102,6 +102,11 @@ def counted(attempts: Iterable[int]) -> str:
     return ", then ".join(f"{each} attempt{'' if each == 1 else 's'}" for each in attempts) or "no retried call"
 
 
+def often(count: int) -> str:
+    """A number of times in words."""
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
 def _wanted(wanted: EventMatcher[Any] | EllipsisType) -> str:
     return "..." if wanted is ... else repr(wanted)
 
