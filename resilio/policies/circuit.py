@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
+from resilio._core.colour import UnguardableError
 from resilio.errors import CircuitBreakerOpenError
 from resilio.policies import nesting
 from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome, Transition
@@ -209,7 +210,7 @@ class Circuit:
             self._announce(changes, now)
 
     def _is_failure(self, error: BaseException) -> bool:
-        if is_interruption(error) or is_rejection_by(self._mark, error):
+        if is_interruption(error) or is_rejection_by(self._mark, error) or isinstance(error, UnguardableError):
             return False
         try:
             return not _matches(error, self.settings.ignore) and _matches(error, self.settings.record)

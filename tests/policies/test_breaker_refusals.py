@@ -107,6 +107,17 @@ def test_blocking_execute_refuses_async_functions() -> None:
     gc.collect()  # a coroutine left open would warn
 
 
+async def test_a_mistake_in_the_code_is_no_failure_of_the_dependency() -> None:
+    """What `execute` refuses does not count, in either colour: the circuit stays closed, and the mistake in sight."""
+    breaker, twin = CircuitBreaker(failure_threshold=1), resilio.sync.CircuitBreaker(failure_threshold=1)
+    for _ in range(3):
+        with pytest.raises(TypeError, match="would run unguarded"):
+            await breaker.execute(lambda: _closing([]))
+        with pytest.raises(TypeError, match="is async"):
+            twin.execute(Service().coroutine)  # type: ignore[unused-coroutine]
+    assert (breaker.snapshot().failed, twin.snapshot().failed) == (0, 0)
+
+
 def test_a_refused_probe_keeps_no_permit() -> None:
     """A call that is refused for its shape gives its permit back."""
     breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=0)
