@@ -26,9 +26,9 @@ two are read from ``CIRCUIT_BREAKER_FAILURE_THRESHOLD`` and ``CIRCUIT_BREAKER_RE
 
 **What counts.** Cancellation, ``KeyboardInterrupt`` and exit never count and give a probe's permit back; neither do
 errors in ``ignore``, errors outside ``record``, rejections by the circuit itself, and misuse such as a function of the
-wrong kind. A result that arrives after the circuit changed state is dropped. A probe that has not returned after ``half_open_timeout`` loses its permit to the next
-caller. A guarded call inside another one of the same circuit is part of its probe. A plain function that returns a
-future has its outcome when the future has it.
+wrong kind. A result that arrives after the circuit changed state is dropped. A probe that has not returned after
+``half_open_timeout`` loses its permit to the next caller. A guarded call inside another one of the same circuit is part
+of its probe. A plain function that returns a future has its outcome when the future has it.
 
 **Anti-patterns.**
 
