@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 
@@ -19,5 +20,8 @@ class Description:
 
     def __str__(self) -> str:
         if self.policies:
-            return "\n".join(f"{place}. {policy}" for place, policy in enumerate(self.policies, 1))
+            return "\n".join(f"{place}. {policy._as_item()}" for place, policy in enumerate(self.policies, 1))  # noqa: SLF001
         return f"{self.kind}({', '.join(f'{name}={value!r}' for name, value in self.settings)})"
+
+    def _as_item(self) -> str:
+        return f"{self.kind}\n{textwrap.indent(str(self), '   ')}" if self.policies else str(self)
