@@ -19,12 +19,12 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
 from resilio.testing._thread_state import Doing, glance
+from resilio.testing._timeline import real_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Job:
     def __init__(self, *, in_process: bool, is_wanted: Callable[[], bool]) -> None:
         self.is_wanted = is_wanted
         self.thread: threading.Thread | None = None
-        self.pending_since = time.monotonic() if in_process else math.inf
+        self.pending_since = real_time() if in_process else math.inf
 
 
 class ThreadsAtWork:
@@ -117,7 +117,7 @@ class ThreadsAtWork:
         try:
             yield
         finally:
-            job.pending_since = time.monotonic()
+            job.pending_since = real_time()
             job.thread = None
 
     # -- the question --------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class ThreadsAtWork:
 
     def _look(self, asleep: AbstractSet[int]) -> dict[threading.Thread, Glance] | None:
         """Look at every thread that counts; None if one of them has something to do."""
-        now = time.monotonic()
+        now = real_time()
         jobs = [job for job in tuple(self._jobs) if job.is_wanted()]
         if any(job.thread is None and now - job.pending_since < self._grace for job in jobs):
             return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -182,6 +183,11 @@ class Timeline:
                 self._asleep.keys() | {loop.thread for loop in self._loops if loop.until is not None}
             )
         )
+
+
+def real_time() -> float:
+    """Real seconds on a scale of their own. Libraries that freeze ``time`` for a test leave this clock alone."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def pauses() -> Iterator[float]:

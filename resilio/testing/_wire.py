@@ -13,8 +13,9 @@ import os
 import socket
 import struct
 import sys
-import time
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from resilio.testing._timeline import real_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,7 @@ class Wire:
     def is_busy(self, descriptors: Iterable[int]) -> bool:
         """Tell whether something may be on its way to any of these file descriptors."""
         connections = [connection for fd in descriptors if (connection := _inspect(fd)) is not None]
-        now = time.monotonic()
+        now = real_time()
         busy = False
         for connection in connections:  # all of them, so that each exchange is followed
             busy |= self._may_receive(connection, now)
@@ -115,8 +116,9 @@ def _inspect(fd: int) -> _Connection | None:
     if sys.platform != "linux":
         return None
     try:
-        # An object around the number, to ask with; it lets go of it in the end.
-        end = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+        # An object around the number, to ask with; it lets go of it in the end. Whatever family it really is of, this
+        # one makes room for the longer addresses.
+        end = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, fileno=fd)
     except OSError:
         return None
     try:

@@ -101,6 +101,32 @@ async def test_a_failing_job_is_over(virtual_clock: VirtualClock) -> None:
     assert virtual_clock.elapsed == 1
 
 
+def test_a_job_that_cannot_start_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be had, time passes afterwards as before."""
+
+    async def on_asyncio() -> None:
+        pool = ThreadPoolExecutor(1)
+        pool.shutdown()
+        async with VirtualClock() as virtual:
+            with pytest.raises(RuntimeError, match="shutdown"):
+                await asyncio.get_running_loop().run_in_executor(pool, int)
+            assert not virtual._threads._jobs
+
+    async def on_trio() -> None:
+        async with VirtualClock() as virtual:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await trio.to_thread.run_sync(int)
+            assert not virtual._threads._jobs
+
+    def refuse(*_: object) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    asyncio.run(on_asyncio())
+    monkeypatch.setattr("trio._threads.start_thread_soon", refuse)
+    trio.run(on_trio)
+
+
 async def test_an_abandoned_job_holds_nobody_up(virtual_clock: VirtualClock) -> None:
     """Once nobody waits for a job, time passes although its thread goes on."""
     go_on, begun = threading.Event(), anyio.Event()
