@@ -22,9 +22,15 @@ LOOPS: list[tuple[str, dict[str, Any]]] = [
 ]
 """Four event loops: the backend of each, and its options."""
 
+VIRTUAL_LOOPS: list[tuple[str, dict[str, Any]]] = [("asyncio", {}), ("trio", {}), ("asyncio", {}), ("trio", {})]
+"""Four that a virtual clock can take over."""
 
-def in_threads(work: Callable[[int], object], threads: int = THREADS, patience: float = 60) -> None:
-    """Run ``work(number)`` in so many threads at once, which take turns very often; raise what the first one raises."""
+
+def in_threads(work: Callable[[int], object], threads: int = THREADS, patience: float | None = 60) -> None:
+    """Run ``work(number)`` in so many threads at once, which take turns very often; raise what the first one raises.
+
+    On a virtual clock give it no ``patience``: who waits with a timeout holds time back.
+    """
     together = threading.Barrier(threads)
     raised: list[BaseException] = []
 
@@ -46,14 +52,18 @@ def in_threads(work: Callable[[int], object], threads: int = THREADS, patience: 
         raise raised[0]
 
 
-def on_loops(main: Callable[[int], Awaitable[object]], patience: float = 60) -> None:
+def on_loops(
+    main: Callable[[int], Awaitable[object]],
+    patience: float | None = 60,
+    loops: list[tuple[str, dict[str, Any]]] = LOOPS,
+) -> None:
     """Run ``await main(number)`` on four event loops at once: asyncio, uvloop and trio."""
 
     def run(number: int) -> None:
-        backend, options = LOOPS[number]
+        backend, options = loops[number]
         anyio.run(main, number, backend=backend, backend_options=options)
 
-    in_threads(run, len(LOOPS), patience)
+    in_threads(run, len(loops), patience)
 
 
 @contextmanager
