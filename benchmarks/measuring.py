@@ -1,12 +1,13 @@
-"""The stopwatch: contestants take turns, and what counts are the quietest of many short rounds.
+"""The stopwatch: contestants take turns in many short rounds, and are compared within each round.
 
 A machine that others use as well slows down, for milliseconds or for seconds, and whoever runs just then would pay for
 it. Three things against that.
 
 - The contestants of a row take turns in many short rounds, each round in another order; a contestant's number for a
   round is the median of a few repetitions.
-- The tenth of the rounds in which everybody together was fastest is kept, the same rounds for all. A contestant's time
-  is the median of its numbers there, and what the other rounds show is printed as noise.
+- How many times longer one takes than another is the median of that ratio over the rounds: neighbours in time, as
+  likely disturbed the one as the other. The time itself, which no other run will repeat, is a contestant's best tenth
+  of the rounds; how far the middle round is above it is printed as noise.
 - The clock counts the processor's time of this process, all its threads together: it stands still while another process
   runs. Only a contestant that gives the processor up, to sleep or to wait for another thread, is timed by the clock on
   the wall, and marked.
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 Batch: TypeAlias = "Callable[[int], Awaitable[Lap]]"
 """Runs an operation so many times and tells what that took."""
+
+Turn: TypeAlias = "list[Lap]"
+"""What a contestant's repetitions in one round took, each per operation."""
 
 _OFTEN = 0.01  # waits per operation; a contestant that never waits has none but by accident
 
@@ -117,19 +121,42 @@ class Timing:
 
     Attributes:
         name: Whose operation.
-        seconds: Per operation, in the quiet rounds.
-        noise: How much longer the middle one of all rounds was than that, as a share.
+        rounds: Seconds per operation, one number a round.
         waits: Whether it gave the processor up, and was timed by the wall.
+        is_difference: Whether the numbers are what was left above a floor. That is small beside what it is left from,
+            so that the middle of the rounds counts, and the smallest of them is only the luckiest.
     """
 
     name: str
-    seconds: float
-    noise: float
-    waits: bool
+    rounds: tuple[float, ...]
+    waits: bool = False
+    is_difference: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds per operation."""
+        if self.is_difference:
+            return statistics.median(self.rounds)
+        return sorted(self.rounds)[len(self.rounds) // 10]
+
+    @property
+    def noise(self) -> float:
+        """How much longer the middle round took, as a share; of differences, how far the rounds are apart."""
+        if self.is_difference:
+            middle = self.seconds
+            return statistics.median(abs(each - middle) for each in self.rounds) / abs(middle) if middle else 0.0
+        return statistics.median(self.rounds) / self.seconds - 1 if self.seconds > 0 else 0.0
+
+    def times(self, other: Timing) -> float | None:
+        """How many times longer this took than ``other``, measured in the same rounds; None if that has no meaning."""
+        if self.is_difference:
+            return self.seconds / other.seconds if other.seconds > 0 else None
+        pairs = [mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True) if theirs > 0]
+        return statistics.median(pairs) if pairs else None
 
 
 async def measure(
-    contestants: Sequence[Contestant], effort: Effort, *, count: int | None = None, floor: str | None = None
+    contestants: Sequence[Contestant], effort: Effort, *, count: int | None = None, floor: Contestant | None = None
 ) -> list[Timing]:
     """Let the ``contestants`` take turns.
 
@@ -137,30 +164,27 @@ async def measure(
         contestants: Their names differ.
         effort: How long.
         count: Operations in each repetition; None for as many as fill the effort's seconds, found out for each.
-        floor: A contestant whose number is taken off the others', round by round; it gets no timing itself. What is
-            left is small beside what it is left from, so that all rounds count, and noise is how far apart they are.
+        floor: Has a turn before each of the others' turns, and its number is taken off theirs.
     """
     counts = {each.name: min(count or await _fitting(each.batch, effort), effort.most) for each in contestants}
-    laps: dict[str, list[list[Lap]]] = {each.name: [] for each in contestants}
+    laps: dict[str, list[Turn]] = {each.name: [] for each in contestants}
+    floors: dict[str, list[Turn]] = {each.name: [] for each in contestants}
     gc.collect()
     gc.freeze()  # what is here already stays, and need not be looked through again after every round
     try:
-        for turn in range(effort.rounds):
-            for each in random.Random(turn).sample(contestants, len(contestants)):  # no two are neighbours for ever
-                operations = counts[each.name]
-                turns = [await _timed(each.batch, operations) / operations for _ in range(effort.repetitions)]
-                laps[each.name].append(turns)
+        for number in range(effort.rounds):
+            for each in random.Random(number).sample(contestants, len(contestants)):  # no two are neighbours for ever
+                if floor is not None:
+                    floors[each.name].append(await _turn(floor.batch, counts[each.name], effort))
+                laps[each.name].append(await _turn(each.batch, counts[each.name], effort))
             gc.collect()
     finally:
         gc.unfreeze()
+    return [_timing(name, turns, floors[name]) for name, turns in laps.items()]
 
-    waiting = {name: _waits(turns) for name, turns in laps.items()}
-    rounds = {name: [_middle(turn, by_wall=waiting[name]) for turn in turns] for name, turns in laps.items()}
-    if floor is not None:
-        beneath = rounds.pop(floor)
-        return [_difference(name, numbers, beneath, waits=waiting[name]) for name, numbers in rounds.items()]
-    quiet = _quiet(rounds)
-    return [_timing(name, numbers, quiet, waits=waiting[name]) for name, numbers in rounds.items()]
+
+async def _turn(batch: Batch, count: int, effort: Effort) -> Turn:
+    return [await _timed(batch, count) / count for _ in range(effort.repetitions)]
 
 
 async def _timed(batch: Batch, count: int) -> Lap:
@@ -183,32 +207,15 @@ async def _fitting(batch: Batch, effort: Effort) -> int:
         count = min(max(count * 2, int(count * effort.seconds / max(seconds, 1e-9))), effort.most)
 
 
-# -- what the laps say -------------------------------------------------------------------------------------------------
+def _timing(name: str, turns: list[Turn], floors: list[Turn]) -> Timing:
+    waits = statistics.median(lap.waits for turn in turns for lap in turn) > _OFTEN
+    numbers = [_middle(turn, by_wall=waits) for turn in turns]
+    if not floors:
+        return Timing(name, tuple(numbers), waits)
+    beneath = [_middle(turn, by_wall=waits) for turn in floors]
+    left = tuple(number - under for number, under in zip(numbers, beneath, strict=True))
+    return Timing(name, left, waits, is_difference=True)
 
 
-def _waits(turns: list[list[Lap]]) -> bool:
-    return statistics.median(lap.waits for turn in turns for lap in turn) > _OFTEN
-
-
-def _middle(turn: list[Lap], *, by_wall: bool) -> float:
+def _middle(turn: Turn, *, by_wall: bool) -> float:
     return statistics.median(lap.wall if by_wall else lap.processor for lap in turn)
-
-
-def _quiet(rounds: dict[str, list[float]]) -> list[int]:
-    """The tenth of the rounds in which all contestants together were nearest to their best."""
-    best = {name: max(min(numbers), 1e-12) for name, numbers in rounds.items()}
-    count = len(next(iter(rounds.values())))
-    slowness = [sum(numbers[turn] / best[name] for name, numbers in rounds.items()) for turn in range(count)]
-    return sorted(range(count), key=slowness.__getitem__)[: max(count // 10, min(count, 3))]
-
-
-def _difference(name: str, numbers: list[float], floor: list[float], *, waits: bool) -> Timing:
-    left = [number - beneath for number, beneath in zip(numbers, floor, strict=True)]
-    middle = statistics.median(left)
-    deviation = statistics.median(abs(each - middle) for each in left)
-    return Timing(name, middle, deviation / abs(middle) if middle else 0.0, waits)
-
-
-def _timing(name: str, numbers: list[float], quiet: list[int], *, waits: bool) -> Timing:
-    seconds = statistics.median(numbers[turn] for turn in quiet)
-    return Timing(name, seconds, statistics.median(numbers) / seconds - 1 if seconds > 0 else 0.0, waits)

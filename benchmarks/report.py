@@ -28,7 +28,7 @@ def print_row(console: Console, result: RowResult) -> None:
     table.add_column("", min_width=18)
     for heading in ("time", "noise", "× bare", "× limit", "× fastest peer"):
         table.add_column(heading, justify="right", min_width=9)
-    for kind, timing in sorted(result.timings, key=lambda each: each[1].seconds):
+    for kind, timing in result.ranked():
         table.add_row(
             f"{timing.name} (waits)" if timing.waits else timing.name,
             duration(timing.seconds),
@@ -56,7 +56,7 @@ def print_growth(console: Console, result: GrowthResult) -> None:
         table.add_column(label, justify="right", min_width=9)
     table.add_column("last ÷ first", justify="right", min_width=9)
     for name, timings in result.lines.items():
-        grown = ratio(timings[-1].seconds / timings[0].seconds)
+        grown = ratio(timings[-1].times(timings[0]))
         table.add_row(name, *(duration(each.seconds) for each in timings), grown)
     console.print(table)
     console.print()
@@ -85,8 +85,9 @@ def print_summary(console: Console, results: Sequence[RowResult]) -> None:
         )
     console.print(table)
     console.print(
-        "Times are medians of the quietest tenth of the rounds, all in one run; noise is how much longer the middle "
-        "round took. 'bare' is the unprotected call, 'limit' the least code that does the row's work at all.",
+        "All in one run. A time is the best tenth of many rounds, noise is how much longer the middle one took, and a "
+        "ratio is the median of the ratios within the rounds. 'bare' is the unprotected call, 'limit' the least code "
+        "that does the row's work at all.",
         style="dim",
     )
 

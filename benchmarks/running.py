@@ -44,8 +44,9 @@ async def run_row(row: Row | StartUpRow, field: Field, effort: Effort) -> RowRes
             elif kind is Kind.PEER:
                 missing[peer.name] = peer.lack(row.key)
 
+    bare = Contestant(BARE, row.driver(row.unprotected()))
     kinds = {BARE: Kind.BARE}
-    contestants = [Contestant(BARE, row.driver(row.unprotected()))]
+    contestants = [] if row.is_above_none else [bare]
     for kind, name, adapter in adapters:
         try:
             operation = adapter(row.protected())
@@ -62,7 +63,7 @@ async def run_row(row: Row | StartUpRow, field: Field, effort: Effort) -> RowRes
         contestants,
         effort if row.count is None else effort.for_long(),
         count=row.count,
-        floor=BARE if row.is_above_none else None,
+        floor=bare if row.is_above_none else None,
     )
     return RowResult(row, tuple((kinds[each.name], each) for each in timings), missing)
 
