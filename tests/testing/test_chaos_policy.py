@@ -204,7 +204,7 @@ def test_a_dry_run_keeps_to_the_cap(resilio_events: EventRecorder) -> None:
         ((truncates(2),), 1, "pa"),
         ((drops_ack(),), 1, ConnectionResetError),
     ],
-    ids=str,
+    ids=["delays and raises", "hangs", "returns", "mangles", "truncates", "drops the answer"],
 )
 async def test_each_action_strikes_async_and_blocking_calls_alike(
     virtual_clock: VirtualClock, actions: tuple[FaultAction, ...], asked: int, expected: object
