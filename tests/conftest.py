@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 
 import pytest
@@ -23,13 +22,6 @@ _VIRTUAL = [pytest.param(("asyncio", {}), id="asyncio"), pytest.param(("trio", {
 if sys.version_info >= (3, 12):
     _VIRTUAL.append(pytest.param(("asyncio", {"loop_factory": _eager_loop}), id="asyncio-eager"))
 _REAL = [*_VIRTUAL, pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take addresses out of test ids: they differ from process to process, and xdist wants them alike."""
-    for item in items:
-        item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item.nodeid)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
