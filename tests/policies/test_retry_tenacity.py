@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import anyio.lowlevel
 import pytest
 import tenacity
 import tenacity.asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ways import Flaky, Way, every_result, every_way
 
 import resilio
@@ -369,3 +373,60 @@ def test_a_strategy_that_fails_ends_the_retry_with_its_own_error(way: Way) -> No
     with pytest.raises(ZeroDivisionError) as caught:
         way.call(way.names.BackoffStrategy(retry=broken), Flaky(error))
     assert caught.value.__context__ is error
+
+
+# -- beside tenacity itself --------------------------------------------------------------------------------------------
+
+lengths = st.integers(0, 100).map(float)
+waits = st.one_of(
+    st.builds(tenacity.wait_fixed, lengths),
+    st.builds(tenacity.wait_incrementing, start=lengths, increment=lengths, max=lengths),
+    st.builds(tenacity.wait_exponential, multiplier=st.integers(0, 5), max=lengths, min=lengths),
+    st.lists(st.builds(tenacity.wait_fixed, lengths), min_size=1, max_size=4).map(
+        lambda all_: tenacity.wait_chain(*all_)
+    ),
+)
+stops = st.one_of(
+    st.builds(tenacity.stop_after_attempt, st.integers(1, 8)),
+    st.builds(
+        tenacity.stop_any,
+        st.builds(tenacity.stop_after_attempt, st.integers(1, 8)),
+        st.builds(tenacity.stop_after_delay, lengths),
+        st.builds(tenacity.stop_before_delay, lengths),
+    ),
+)
+retries = st.sampled_from(
+    [
+        tenacity.retry_if_exception_type(ConnectionError),
+        tenacity.retry_if_not_exception_type(LookupError),
+        tenacity.retry_if_result(lambda result: result == 0),
+        tenacity.retry_if_exception_type(OSError) | tenacity.retry_if_result(lambda result: result == 0),
+        tenacity.retry_always,
+    ]
+)
+outcomes = st.lists(st.sampled_from([ConnectionError, LookupError, ZeroDivisionError, 0, 1]), min_size=1, max_size=10)
+
+
+@settings(max_examples=40)
+@given(waits, stops, retries, outcomes)
+def test_strategies_decide_here_as_they_do_in_tenacity(wait: Any, stop: Any, retry: Any, script: list[Any]) -> None:
+    """The same attempts, the same waits and the same end, for any script; tenacity with our clock put in."""
+
+    def end(call: Callable[[Flaky], Any]) -> tuple[object, list[float]]:
+        with VirtualClock():
+            fn = Flaky(*script)
+            try:
+                return call(fn), fn.waits
+            except (RetryExhaustedError, tenacity.RetryError):
+                return "exhausted", fn.waits
+            except Exception as error:
+                return type(error), fn.waits
+
+    def theirs(fn: Flaky) -> object:
+        with mock.patch.object(tenacity, "time", SimpleNamespace(monotonic=clock.monotonic)):
+            return tenacity.Retrying(wait=wait, stop=stop, retry=retry, sleep=clock.sleep_blocking)(fn)
+
+    def ours(fn: Flaky) -> object:
+        return resilio.sync.BackoffStrategy(wait=wait, stop=stop, retry=retry).execute(fn)
+
+    assert end(ours) == end(theirs)

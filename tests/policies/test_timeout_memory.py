@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
+import sys
 import weakref
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -308,3 +310,14 @@ def test_nothing_is_kept_of_blocks_that_ended(virtual_clock: VirtualClock) -> No
     before = len(blocks._everywhere)
     on("asyncio", main)
     assert len(blocks._everywhere) == before
+
+
+def test_blocks_entered_from_one_frame_go_by_the_context() -> None:
+    """Compiled code has no frames of its own: all of its tasks seem to enter from the one below them."""
+    policy, frame = Timeout(5), sys._getframe()
+    contexts = [contextvars.copy_context() for _ in range(10)]
+    opened = [nullcontext(number) for number in range(10)]
+    for context, block in zip(contexts, opened, strict=True):
+        context.run(blocks.push, policy, block, frame)
+    assert [context.run(blocks.pop, policy, frame) for context in contexts] == opened
+    assert blocks.pop(policy, frame) is None
