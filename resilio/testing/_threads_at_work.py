@@ -29,7 +29,7 @@ from resilio.testing._timeline import real_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
-    from types import CodeType, FunctionType
+    from types import CodeType
 
     from resilio.testing._thread_state import Glance
 
@@ -95,9 +95,9 @@ class ThreadsAtWork:
             if not already:
                 self._members.discard(thread)
 
-    def idle_in(self, function: FunctionType) -> None:
+    def idle_in(self, function: CodeType) -> None:
         """Know that a thread whose innermost function is ``function`` belongs to a pool and has no job."""
-        self._idle_functions.add(function.__code__)
+        self._idle_functions.add(function)
 
     def send(self, *, in_process: bool = True, is_wanted: Callable[[], bool] = lambda: True) -> Job:
         """Count a job as sent; one that other processes run is at work until it is done."""

@@ -67,7 +67,7 @@ class _SeenLimiter:
 def trio_jobs(threads: ThreadsAtWork) -> Iterator[None]:
     """See what ``trio.to_thread.run_sync`` does."""
     # Its idle threads wait with a time limit, and not all are ours: a guest run waits for its sockets in one.
-    threads.idle_in(importlib.import_module("trio._core._thread_cache").WorkerThread._work)  # noqa: SLF001
+    threads.idle_in(importlib.import_module("trio._core._thread_cache").WorkerThread._work.__code__)  # noqa: SLF001
     module: Any = importlib.import_module("trio._threads")
     former = module.start_thread_soon
 

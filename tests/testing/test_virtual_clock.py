@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +193,30 @@ async def test_a_held_clock_does_not_jump(virtual_clock: VirtualClock) -> None:
         assert virtual_clock.elapsed == 0
     await anyio.sleep(1)
     assert virtual_clock.elapsed == 1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_held_clock_moves_only_by_hand(backend: str) -> None:
+    """While the clock is held, a sleeping task wakes when `advance` gets there, and not by itself."""
+    begin = threading.Event()
+
+    def advance() -> None:
+        begin.wait()
+        time.sleep(0.03)
+        virtual.advance(12)
+
+    async def main() -> float:
+        async with virtual:
+            with virtual.hold():
+                begin.set()
+                await anyio.sleep(10)
+                return virtual.elapsed
+
+    thread = threading.Thread(target=advance)
+    thread.start()  # before the clock, which therefore does not wait for it
+    virtual = VirtualClock()
+    assert anyio.run(main, backend=backend) == 12
+    thread.join()
 
 
 async def test_counting_restarts(virtual_clock: VirtualClock) -> None:

@@ -183,6 +183,25 @@ def test_a_held_clock_lets_threads_sleep_on(virtual_clock: VirtualClock) -> None
     thread.join()
 
 
+def test_a_held_clock_moves_only_by_hand() -> None:
+    """While the clock is held, a sleeping thread wakes when `advance` gets there, and not by itself."""
+    begin, woken = threading.Event(), []
+
+    def advance() -> None:
+        begin.wait()
+        time.sleep(0.03)
+        virtual.advance(12)
+
+    thread = threading.Thread(target=advance)
+    thread.start()  # before the clock, which therefore does not wait for it
+    with VirtualClock() as virtual, virtual.hold():
+        begin.set()
+        clock.sleep_blocking(10)
+        woken.append(virtual.elapsed)
+        thread.join()
+    assert woken == [12]
+
+
 def test_a_thread_from_before_takes_part_when_it_says_so() -> None:
     """A thread that ran before the clock came into force holds time back inside `clock.thread()`."""
     begin, begun, proceed, seen = threading.Event(), threading.Event(), threading.Event(), queue.SimpleQueue[float]()
@@ -215,15 +234,15 @@ def test_a_thread_from_before_takes_part_when_it_says_so() -> None:
 
 def test_a_thread_still_asleep_at_the_end_sleeps_the_rest_for_real() -> None:
     """When the clock leaves, nobody's sleep is cut short, and nobody sleeps longer than was left."""
-    woken: list[str] = []
+    woken: dict[str, float] = {}
 
     def sleep() -> None:
         clock.sleep_blocking(3600.02)
-        woken.append("sleep")
+        woken["sleep"] = time.monotonic()
 
     def wait() -> None:
         clock.wait_blocking(threading.Event(), 3600.02)
-        woken.append("wait")
+        woken["wait"] = time.monotonic()
 
     with VirtualClock() as virtual, virtual.hold():
         threads = [threading.Thread(target=sleep), threading.Thread(target=wait)]
@@ -232,10 +251,11 @@ def test_a_thread_still_asleep_at_the_end_sleeps_the_rest_for_real() -> None:
         while len(virtual._timeline._asleep) < 2:
             time.sleep(0.001)
         virtual.advance(3600)
-    assert woken == []
+        left = time.monotonic()
     for thread in threads:
         thread.join()
     assert sorted(woken) == ["sleep", "wait"]
+    assert min(woken.values()) >= left + 0.02
 
 
 def test_an_interrupted_sleep_leaves_no_trace(virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
