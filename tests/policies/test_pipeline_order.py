@@ -383,7 +383,7 @@ def test_a_pipeline_prints_its_order() -> None:
 
 
 @pytest.mark.parametrize("names", [resilio, resilio.sync], ids=["async", "blocking"])
-@pytest.mark.parametrize("wrong", [None, "Timeout", Timeout, lambda fn: fn, 5], ids=repr)
+@pytest.mark.parametrize("wrong", [None, "Timeout", Timeout, lambda fn: fn, 5], ids=lambda value: type(value).__name__)
 def test_what_is_no_policy_is_refused(names: Any, wrong: object) -> None:
     """With its place and value: a class without arguments, for one."""
     with pytest.raises(TypeError, match=r"number 2 is none") as refused:
