@@ -61,3 +61,11 @@ def test_an_example_that_fails_shows_the_seed_and_the_timeline(tmp_path: Path) -
     assert "CircuitStateChanged(after='open')" in ran.stdout
     assert "seed 7 (--resilio-seed=7)" in ran.stdout
     assert "what happened, in virtual seconds:" in ran.stdout
+
+
+@pytest.mark.slow("runs pytest in a process of its own")
+def test_the_readmes_test_passes(pytester: pytest.Pytester) -> None:
+    """The test file of the README's section "Test your outage", copied and run, on both backends."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Test your outage")[2]
+    pytester.makepyfile(section.partition("```python\n")[2].partition("```")[0])
+    pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error").assert_outcomes(passed=2)
