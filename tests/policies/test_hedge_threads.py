@@ -51,7 +51,7 @@ class Asked:
 
 
 def race(hedge: Hedge, ask: Asked) -> Any:
-    """What the hedge comes to, and in ``ask.decided`` when. All calls have ended then: no test leaves threads behind."""
+    """What the hedge comes to, and in ``ask.decided`` when. All calls have ended by then: no thread is left."""
     began = clock.monotonic()
     try:
         return hedge.execute(ask)
