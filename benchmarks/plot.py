@@ -1,14 +1,11 @@
-"""Drawing a run: the rows as bars in multiples of a bare call, and the growth as lines."""
+"""Drawing a run: a panel a row with a dot for everybody who took part, and the growth as lines."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-
-mpl.use("agg")  # before pyplot: there may be no display
-
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +18,11 @@ _COLUMNS = 4
 
 def draw(run: dict[str, Any], path: Path) -> None:
     """Draw what `results.as_json` gave into a file whose name ends in .svg or .png."""
-    rows = [each for each in run["rows"] if each["contestants"]]
+    rows = [each for each in run["rows"] if len(each["contestants"]) > 1]
     panels = [*((_draw_row, each) for each in rows), *((_draw_growth, each) for each in run["growth"])]
     lines = -(-len(panels) // _COLUMNS)
-    figure, axes = plt.subplots(lines, _COLUMNS, figsize=(5.2 * _COLUMNS, 3.6 * lines), squeeze=False)
-    flat = list(axes.flat)
+    figure = Figure(figsize=(5.2 * _COLUMNS, 3.6 * lines))
+    flat = list(figure.subplots(lines, _COLUMNS, squeeze=False).flat)
     for axis, (panel, data) in zip(flat, panels, strict=False):
         panel(axis, data)
     for axis in flat[len(panels) :]:
@@ -33,17 +30,19 @@ def draw(run: dict[str, Any], path: Path) -> None:
     figure.suptitle(f"resilio and its peers · {run['date'][:10]} · {run['python']} · {run['machine']}")
     figure.tight_layout(rect=(0, 0, 1, 0.985))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with mpl.rc_context({"svg.fonttype": "none"}):  # text stays text, which is smaller
+        figure.savefig(path, dpi=110)
 
 
 def _draw_row(axis: Axes, row: dict[str, Any]) -> None:
-    slowest_first = list(reversed(row["contestants"]))
+    slowest_first = [each for each in reversed(row["contestants"]) if each["ns"] > 0]  # a difference may be nothing
     names = [each["name"] for each in slowest_first]
-    axis.barh(names, [each["ns"] for each in slowest_first], color=[_COLOURS[each["kind"]] for each in slowest_first])
+    times = [each["ns"] for each in slowest_first]
+    axis.hlines(names, min(times), times, color="#dddddd", linewidth=1)
+    axis.scatter(times, names, color=[_COLOURS[each["kind"]] for each in slowest_first], zorder=2)
     axis.set_xscale("log")
     axis.set_title(row["title"], fontsize=9)
-    axis.set_xlabel("ns, shorter is better", fontsize=8)
+    axis.set_xlabel("ns, logarithmic", fontsize=8)
     axis.tick_params(labelsize=7)
 
 
@@ -56,4 +55,4 @@ def _draw_growth(axis: Axes, growth: dict[str, Any]) -> None:
     axis.set_title(growth["title"], fontsize=9)
     axis.set_ylabel("ns", fontsize=8)
     axis.tick_params(labelsize=7)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, framealpha=0.5)
