@@ -16,13 +16,11 @@ Needs ``hypothesis``.
 
 from __future__ import annotations
 
-try:
-    import hypothesis as _hypothesis
-except ModuleNotFoundError as error:
-    if error.name != "hypothesis":
-        raise
-    msg = "resilio.testing.machines needs Hypothesis: pip install hypothesis"
-    raise ModuleNotFoundError(msg, name="hypothesis") from error
+from importlib.util import find_spec
+
+if find_spec("hypothesis") is None:
+    _msg = "resilio.testing.machines needs Hypothesis: pip install hypothesis"
+    raise ModuleNotFoundError(_msg, name="hypothesis")
 
 from resilio.testing.machines.breaker import BreakerMachine
 from resilio.testing.machines.bulkhead import BulkheadMachine
@@ -31,5 +29,3 @@ from resilio.testing.machines.machine import PolicyMachine
 from resilio.testing.machines.retry import RetryMachine
 
 __all__ = ("BreakerMachine", "BulkheadMachine", "LimiterMachine", "PolicyMachine", "RetryMachine")
-
-del _hypothesis

@@ -40,19 +40,20 @@ class BreakerModel:
         success_threshold: int,
         half_open_timeout: float,
     ) -> None:
-        self.threshold = failure_threshold
-        self.break_length = recovery_timeout
-        self.most_probes = half_open_max_calls
-        self.wanted = success_threshold
-        self.patience = half_open_timeout
-        self.automatic = CircuitState.CLOSED
+        self.threshold: int = failure_threshold
+        self.break_length: float = recovery_timeout
+        self.most_probes: int = half_open_max_calls
+        self.wanted: int = success_threshold
+        self.patience: float = half_open_timeout
+        self.automatic: CircuitState = CircuitState.CLOSED
         self.manual: CircuitState | None = None
-        self.isolations = 0
-        self.period = 0  # results of an earlier period are dropped
-        self.failures = 0
-        self.break_over = 0.0
+        self.isolations: int = 0
+        self.period: int = 0  # results of an earlier period are dropped
+        self.failures: int = 0
+        self.break_over: float = 0.0
         self.probes: dict[int, float] = {}  # call -> when it counts as lost
-        self.good = self.bad = 0
+        self.good: int = 0
+        self.bad: int = 0
 
     def state(self, now: float) -> CircuitState:
         if self.isolations:
@@ -186,9 +187,9 @@ class BreakerMachine(PolicyMachine):
         """Make the breaker and its model; in one half of the games nobody takes the circuit into their own hands."""
         settings = self.settings_for(drawn)
         self.breaker: CircuitBreakerBase = self.make(settings)
-        self.model = BreakerModel(**settings)
-        self.is_controlled = is_controlled
-        self.calls = 0
+        self.model: BreakerModel = BreakerModel(**settings)
+        self.is_controlled: bool = is_controlled
+        self.calls: int = 0
         self.open_calls: list[_Call] = []
         self.isolated: list[Any] = []
 

@@ -22,10 +22,10 @@ class BulkheadModel:
     """Who is in and who waits: calls by their tasks, first come first served."""
 
     def __init__(self, *, max_concurrent: int, max_queue: int, max_wait: float | None) -> None:
-        self.places = max_concurrent
-        self.longest_queue = max_queue
-        self.patience = math.inf if max_wait is None else max_wait
-        self.inside = 0  # with a place, whether they have noticed or not
+        self.places: int = max_concurrent
+        self.longest_queue: int = max_queue
+        self.patience: float = math.inf if max_wait is None else max_wait
+        self.inside: int = 0  # with a place, whether they have noticed or not
         self.queue: list[HandTask] = []
 
     def leave(self) -> HandTask | None:
@@ -59,7 +59,7 @@ class BulkheadMachine(PolicyMachine):
         """Make the bulkhead and its model."""
         settings = self.settings_for(drawn)
         self.bulkhead: BulkheadBase = self.make(settings)
-        self.model = BulkheadModel(**settings)
+        self.model: BulkheadModel = BulkheadModel(**settings)
         self.called: set[HandTask] = set()  # waiters that were given a place and have not noticed
         self.running: list[AbstractContextManager[object]] = []
 

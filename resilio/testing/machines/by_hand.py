@@ -26,8 +26,8 @@ class Wait:
     __slots__ = ("deadline", "is_woken")
 
     def __init__(self, deadline: float = math.inf) -> None:
-        self.deadline = deadline
-        self.is_woken = False
+        self.deadline: float = deadline
+        self.is_woken: bool = False
 
     def is_over(self, now: float) -> bool:
         """Tell whether the coroutine can go on."""
@@ -46,7 +46,7 @@ class HandClock:
     __slots__ = ("now",)
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now: float = 1000.0
 
     def monotonic(self) -> float:
         return self.now
@@ -119,7 +119,7 @@ class HandTask:
     __slots__ = ("_coroutine", "error", "name", "result", "wait")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
-        self.name = name
+        self.name: str = name
         self.result: Any = None
         self.error: BaseException | None = None
         self.wait: Wait | None = None

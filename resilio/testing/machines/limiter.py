@@ -23,10 +23,10 @@ class BucketModel:
     """A bucket of tokens: refilled evenly, never more than it holds. Times in seconds."""
 
     def __init__(self, *, rate: float, per: float, burst: int | None, now: float) -> None:
-        self.interval = per / rate
-        self.size = max(int(rate), 1) if burst is None else burst
-        self.tokens = float(self.size)
-        self.filled_at = now
+        self.interval: float = per / rate
+        self.size: int = max(int(rate), 1) if burst is None else burst
+        self.tokens: float = float(self.size)
+        self.filled_at: float = now
 
     def fill(self, now: float) -> float:
         """The tokens there are at ``now``."""
@@ -56,9 +56,9 @@ class LimiterMachine(PolicyMachine):
         """Make the limiter and its model."""
         settings = self.settings_for(drawn)
         self.limiter: RateLimiterBase = self.make(settings)
-        self.patience = math.inf if settings["max_wait"] is None else float(settings.pop("max_wait"))
+        self.patience: float = math.inf if settings["max_wait"] is None else float(settings.pop("max_wait"))
         settings.pop("max_wait", None)
-        self.model = BucketModel(**settings, now=self.clock.now)
+        self.model: BucketModel = BucketModel(**settings, now=self.clock.now)
         self.line: list[HandTask] = []
         self.passed_at: list[float] = []
 

@@ -33,8 +33,8 @@ class PolicyMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = HandClock()
-        self.pause = HandPause(self.clock)
+        self.clock: HandClock = HandClock()
+        self.pause: HandPause = HandPause(self.clock)
         self.tasks: list[HandTask] = []
         self._stack = ExitStack()
         self._stack.enter_context(clock.installed(self.clock))

@@ -34,14 +34,14 @@ class RetryModel:
         max_retry_after: float,
         reraise: bool,
     ) -> None:
-        self.base = base_delay
-        self.longest = max_delay
-        self.retries = max_retries
-        self.growth = exponential_base
-        self.jitter = "equal" if jitter is True else jitter or None
-        self.duration = math.inf if max_duration is None else max_duration
-        self.longest_asked = max_retry_after
-        self.reraise = reraise
+        self.base: float = base_delay
+        self.longest: float = max_delay
+        self.retries: int = max_retries
+        self.growth: float = exponential_base
+        self.jitter: str | None = "equal" if jitter is True else jitter or None
+        self.duration: float = math.inf if max_duration is None else max_duration
+        self.longest_asked: float = max_retry_after
+        self.reraise: bool = reraise
 
     def delay(self, attempt: int, previous: float) -> tuple[float, float]:
         """The bounds of the wait that follows ``attempt``, before anybody asked for more or had less."""
@@ -60,10 +60,10 @@ class RetriedCall:
     """A call under way, as the model sees it."""
 
     def __init__(self, began: float) -> None:
-        self.began = began
-        self.attempt = 0  # that was begun last
-        self.is_asked = False  # whether the dependency has been asked and has not answered
-        self.previous = 0.0
+        self.began: float = began
+        self.attempt: int = 0  # that was begun last
+        self.is_asked: bool = False  # whether the dependency has been asked and has not answered
+        self.previous: float = 0.0
 
 
 _SETTINGS: st.SearchStrategy[Mapping[str, Any]] = st.fixed_dictionaries(
@@ -105,7 +105,7 @@ class RetryMachine(PolicyMachine):
         """Make the strategy and its model."""
         settings = self.settings_for(drawn)
         self.strategy: BackoffStrategyBase = self.make(settings)
-        self.model = RetryModel(**settings)
+        self.model: RetryModel = RetryModel(**settings)
         self.calls: dict[HandTask, RetriedCall] = {}
 
         async def ask(call: RetriedCall) -> Any:
