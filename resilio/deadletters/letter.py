@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import reprlib
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from resilio._core import dice
 from resilio.deadletters.encoding import dump, unwrapped
 
-__all__ = ("DeadLetter", "LetterIds", "LetterStatus")
+__all__ = ("SCHEMA", "DeadLetter", "LetterIds", "LetterStatus")
+
+SCHEMA: Final = 2
+"""The layout that this release writes. Version 1 had no group, history, source, headers or deduplication key."""
 
 
 class LetterStatus(StrEnum):
@@ -39,6 +42,13 @@ class DeadLetter(Mapping[str, Any]):
         first_failed_at: When it became a dead letter, UTC.
         last_failed_at: When it failed last, UTC.
         status: What it is waiting for, as seen when it was read.
+        group: Letters with the same one failed for the same reason; the fingerprint of the error report if it has one.
+        history: What each failed replay said: ``attempt``, ``failed_at``, ``error_type`` and ``error_message``, oldest
+            first. Of many, the first and the last ten, with ``{"left_out": n}`` between them.
+        source: Where it failed: ``operation``, ``host``, ``pid`` and ``version`` of this package.
+        headers: What the sender wrote on it, such as a content type or a trace's id.
+        deduplication_key: While this letter is there, another with the same key is not kept; None for none.
+        schema: Which version of this layout it was written in.
 
     A frozen value: safe to hand around, and it pickles if its message does.
     """
@@ -50,6 +60,12 @@ class DeadLetter(Mapping[str, Any]):
     last_failed_at: datetime
     attempts: int = 0
     status: LetterStatus = LetterStatus.WAITING
+    group: str = ""
+    history: Sequence[Mapping[str, Any]] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    deduplication_key: str | None = None
+    schema: int = SCHEMA
 
     def __getitem__(self, name: str) -> Any:
         if name in _NAMES:
@@ -78,6 +94,12 @@ class DeadLetter(Mapping[str, Any]):
             "first_failed_at": self.first_failed_at.isoformat(timespec="microseconds"),
             "last_failed_at": self.last_failed_at.isoformat(timespec="microseconds"),
             "status": self.status.value,
+            "group": self.group,
+            "history": [dict(each) for each in self.history],
+            "source": dict(self.source),
+            "headers": dict(self.headers),
+            "deduplication_key": self.deduplication_key,
+            "schema": self.schema,
         }
 
     @classmethod
@@ -96,13 +118,19 @@ class DeadLetter(Mapping[str, Any]):
                 first_failed_at=moment(data["first_failed_at"]),
                 last_failed_at=moment(data["last_failed_at"]),
                 status=LetterStatus(data["status"]),
+                group=_text(data.get("group", "")),
+                history=tuple(unwrapped(data.get("history", ()))),
+                source=dict(unwrapped(data.get("source", {}))),
+                headers=dict(unwrapped(data.get("headers", {}))),
+                deduplication_key=data.get("deduplication_key"),
+                schema=int(data.get("schema", 1)),
             )
         except (KeyError, TypeError, ValueError) as error:
             msg = f"not a dead letter: {type(error).__name__}: {error}"
             raise ValueError(msg) from error
 
 
-_NAMES = tuple(field.name for field in fields(DeadLetter))
+_NAMES = tuple(each.name for each in fields(DeadLetter))
 
 
 def moment(text: str) -> datetime:

@@ -7,14 +7,16 @@ is an *operation*, and operations come in batches that share one write and one f
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
+
+from resilio.deadletters.letter_filter import EVERY_LETTER, LetterFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from resilio.deadletters.letter import DeadLetter, LetterStatus
+    from resilio.deadletters.letter import DeadLetter
 
 __all__ = ("BlockingStore", "Claim", "DeadLetterStats", "Operation", "Outcome", "Store")
 
@@ -48,7 +50,9 @@ class DeadLetterStats:
         parked: Those that have used up their attempts.
         oldest_failed_at: When the letter that has lain here longest failed first, UTC; None when there is none.
         oldest_age: Seconds since then, by the wall clock.
-        bytes: What the store takes on disk.
+        bytes: What the store takes on disk; for a remote queue, of what is known of it.
+        groups: How many letters each group has, the largest first; of many, the hundred largest.
+        is_approximate: Whether the numbers are a remote queue's own estimate.
     """
 
     total: int
@@ -58,6 +62,8 @@ class DeadLetterStats:
     oldest_failed_at: datetime | None
     oldest_age: float | None
     bytes: int
+    groups: Mapping[str, int] = field(default_factory=dict)
+    is_approximate: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The same as a dict that JSON can carry."""
@@ -69,18 +75,24 @@ class DeadLetterStats:
 
 
 class Add(NamedTuple):
-    """Keep a letter: its id, and its JSON with ``"id"`` first. An id that is there already changes nothing."""
+    """Keep a letter: its id, and its JSON with ``"id"`` first. Gives the id under which it is kept.
+
+    An id that is there already changes nothing. Nor does a letter whose deduplication key another one has that is
+    still there: then that one's id is given.
+    """
 
     letter_id: str
     body: bytes
+    deduplication_key: str | None = None
 
 
 class ClaimNext(NamedTuple):
-    """Hand out up to ``limit`` free letters, first come first served. Gives a list of `Claim`."""
+    """Hand out up to ``limit`` free letters that ``where`` means, first come first served. Gives a list of `Claim`."""
 
     limit: int
     seconds: float
     token: str
+    where: LetterFilter = EVERY_LETTER
 
 
 class ClaimOne(NamedTuple):
@@ -96,6 +108,13 @@ class Release(NamedTuple):
     """Give back every letter that is claimed by ``token``."""
 
     token: str
+
+
+class Extend(NamedTuple):
+    """Claim for ``seconds`` from now what ``token`` has claimed. Gives until when; None if nothing is any more."""
+
+    token: str
+    seconds: float
 
 
 class Remove(NamedTuple):
@@ -115,13 +134,32 @@ class Book(NamedTuple):
     error_info: Mapping[str, Any]
     failed_at: datetime
     park_at: int | None
+    not_before: datetime | None = None
+    """Until then it is not handed out again, but to a call with its id."""
+
+
+class Edit(NamedTuple):
+    """Put another message into a letter; nothing else of it changes. Gives whether it was there."""
+
+    letter_id: str
+    message: object
+
+
+class Prune(NamedTuple):
+    """Delete what is past its time: oldest first, parked before others, claimed ones never. Gives the ids.
+
+    That is letters that failed last before ``older_than``, and those beyond the newest ``at_most``.
+    """
+
+    older_than: datetime | None
+    at_most: int | None
 
 
 class Purge(NamedTuple):
     """Delete every letter. Gives how many there were."""
 
 
-Operation: TypeAlias = Add | ClaimNext | ClaimOne | Release | Remove | Book | Purge
+Operation: TypeAlias = Add | ClaimNext | ClaimOne | Release | Extend | Remove | Book | Edit | Prune | Purge
 
 Outcome: TypeAlias = object
 """What an operation gives, or the exception that its caller gets."""
@@ -147,8 +185,8 @@ class BlockingStore(Protocol):
     def get(self, letter_id: str) -> DeadLetter | None:
         """A letter, or None."""
 
-    def peek(self, limit: int, *, after: str | None, status: LetterStatus | None) -> list[DeadLetter]:
-        """Letters in the order in which they came, without claiming them."""
+    def peek(self, limit: int, *, after: str | None, where: LetterFilter) -> list[DeadLetter]:
+        """Letters that ``where`` means, in the order in which they came, without claiming them."""
 
     def stats(self) -> DeadLetterStats:
         """What lies here."""
@@ -168,11 +206,14 @@ class Store(Protocol):
     def location(self) -> str:
         """The file or queue, for people."""
 
-    async def add(self, letter_id: str, body: bytes) -> None:
-        """Return when the letter is safe: its JSON, with ``"id"`` first. Adding an id twice keeps it once."""
+    async def add(self, letter_id: str, body: bytes, *, deduplication_key: str | None = None) -> str:
+        """Return the id under which the letter is kept, once it is safe; ``body`` is its JSON, with ``"id"`` first.
 
-    async def claim(self, limit: int, *, seconds: float) -> list[Claim]:
-        """Hand out up to ``limit`` waiting letters for ``seconds``."""
+        Adding an id twice keeps it once; of two letters with one key only the first is kept.
+        """
+
+    async def claim(self, limit: int, *, seconds: float, where: LetterFilter = EVERY_LETTER) -> list[Claim]:
+        """Hand out up to ``limit`` waiting letters that ``where`` means for ``seconds``."""
 
     async def claim_one(self, letter_id: str, *, seconds: float, held: str | None = None) -> Claim:
         """Hand out one letter; ``held`` is the token under which the caller has it already.
@@ -185,6 +226,12 @@ class Store(Protocol):
     async def release(self, token: str) -> None:
         """Give back what is claimed under ``token``."""
 
+    async def extend(self, claim: Claim, *, seconds: float) -> Claim | None:
+        """Claim it for ``seconds`` from now, under the same token; None if it has passed to somebody else, or is gone.
+
+        A remote store may know a longer claim only under another token: go on with the claim that is returned.
+        """
+
     async def settle(self, claim: Claim) -> bool:
         """Delete a letter that was dealt with, and tell whether it was still there.
 
@@ -192,20 +239,35 @@ class Store(Protocol):
         """
 
     async def book(
-        self, claim: Claim, error_info: Mapping[str, Any], *, failed_at: datetime, park_at: int | None
+        self,
+        claim: Claim,
+        error_info: Mapping[str, Any],
+        *,
+        failed_at: datetime,
+        park_at: int | None,
+        not_before: datetime | None = None,
     ) -> int | None:
-        """Write down a failed attempt, give the claim back, and return how many there are now; None if it is gone."""
+        """Write down a failed attempt, give the claim back, and return how many there are now; None if it is gone.
+
+        The letter's history gets a line. It is not handed out again before ``not_before``, but to a call with its id.
+        """
+
+    async def edit(self, letter_id: str, message: object) -> bool:
+        """Put another message, which JSON carries, into a letter, and tell whether it was there."""
 
     async def get(self, letter_id: str) -> DeadLetter | None:
         """A letter, or None."""
 
     async def peek(
-        self, limit: int, *, after: str | None = None, status: LetterStatus | None = None
+        self, limit: int, *, after: str | None = None, where: LetterFilter = EVERY_LETTER
     ) -> list[DeadLetter]:
-        """Letters in the order in which they came, without claiming them."""
+        """Letters that ``where`` means, in the order in which they came, without claiming them."""
 
     async def delete(self, letter_id: str) -> bool:
         """Delete a letter, claimed or not, and tell whether it was there."""
+
+    async def prune(self, *, older_than: datetime | None, at_most: int | None) -> list[str]:
+        """Delete what is past its time, as `Prune` says, and return the ids."""
 
     async def purge(self) -> int:
         """Delete every letter, and tell how many there were."""
