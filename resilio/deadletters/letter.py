@@ -178,12 +178,60 @@ class LetterIds:
             return f"{self._head}{self._count:03x}{self._tail}"
 
 
-def new_body(letter_id: str, message: object, error_info: Mapping[str, Any], now: datetime) -> bytes:
-    """The JSON of a letter that comes now, as `DeadLetter.to_dict` would give it, without making one first."""
+def new_body(
+    letter_id: str,
+    message: object,
+    error_info: object,
+    now: datetime,
+    *,
+    group: str = "",
+    source: bytes = b"{}",
+    headers: object = None,
+    deduplication_key: str | None = None,
+) -> bytes:
+    """The JSON of a letter that comes now, as `DeadLetter.to_dict` would give it, without making one first.
+
+    All of it must be what JSON can carry, and texts must have a UTF-8; ``source`` is JSON already.
+    """
     at = now.isoformat(timespec="microseconds")
-    told = dump({"message": message, "error_info": error_info})
-    return (
-        f'{{"id":"{letter_id}",'.encode()
-        + told[1:-1]
-        + f',"attempts":0,"first_failed_at":"{at}","last_failed_at":"{at}","status":"waiting"}}'.encode()
+    told = {"message": message, "error_info": error_info, "group": group, "deduplication_key": deduplication_key}
+    if headers:
+        told["headers"] = headers
+    return b'{"id":"%b",%b,"source":%b,"attempts":0,"first_failed_at":"%b","last_failed_at":"%b",%b}' % (
+        letter_id.encode(),
+        dump(told)[1:-1],
+        source,
+        at.encode(),
+        at.encode(),
+        _NEW,
     )
+
+
+_NEW = b'"status":"waiting","history":[],"schema":%d' % SCHEMA
+
+
+# -- history -----------------------------------------------------------------------------------------------------------
+
+_FIRST_ATTEMPTS: Final = 10
+_LAST_ATTEMPTS: Final = 10
+_LONGEST_TEXT: Final = 2000  # the last error is there in full, in the letter's error_info
+
+
+def attempt_line(attempt: int, failed_at: datetime, error_info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a letter's history says of a failed replay."""
+    return {
+        "attempt": attempt,
+        "failed_at": failed_at.isoformat(timespec="microseconds"),
+        "error_type": str(error_info.get("error_type", ""))[:_LONGEST_TEXT],
+        "error_message": str(error_info.get("error_message", ""))[:_LONGEST_TEXT],
+    }
+
+
+def longer(history: Sequence[Mapping[str, Any]], line: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """``history`` with one more line: of many, the first and the last ten, with ``{"left_out": n}`` between them."""
+    lines = [*history, line]
+    if len(lines) <= _FIRST_ATTEMPTS + _LAST_ATTEMPTS:
+        return lines
+    beyond = lines[_FIRST_ATTEMPTS:-_LAST_ATTEMPTS]
+    left_out = sum(each.get("left_out", 1) for each in beyond)
+    return [*lines[:_FIRST_ATTEMPTS], {"left_out": left_out}, *lines[-_LAST_ATTEMPTS:]]

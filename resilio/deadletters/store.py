@@ -78,7 +78,8 @@ class Add(NamedTuple):
     """Keep a letter: its id, and its JSON with ``"id"`` first. Gives the id under which it is kept.
 
     An id that is there already changes nothing. Nor does a letter whose deduplication key another one has that is
-    still there: then that one's id is given.
+    still there: then that one's id is given. A letter may come from another queue: the attempts, times and history in
+    its body count; it is waiting, whatever its body says.
     """
 
     letter_id: str
@@ -145,6 +146,16 @@ class Edit(NamedTuple):
     message: object
 
 
+class Park(NamedTuple):
+    """Park a letter, or take it up again: waiting, due at once, no attempt counted. Gives whether it was there.
+
+    A claim on it is left as it is, and so is its history.
+    """
+
+    letter_id: str
+    is_parked: bool
+
+
 class Prune(NamedTuple):
     """Delete what is past its time: oldest first, parked before others, claimed ones never. Gives the ids.
 
@@ -159,7 +170,7 @@ class Purge(NamedTuple):
     """Delete every letter. Gives how many there were."""
 
 
-Operation: TypeAlias = Add | ClaimNext | ClaimOne | Release | Extend | Remove | Book | Edit | Prune | Purge
+Operation: TypeAlias = Add | ClaimNext | ClaimOne | Release | Extend | Remove | Book | Edit | Park | Prune | Purge
 
 Outcome: TypeAlias = object
 """What an operation gives, or the exception that its caller gets."""
@@ -254,6 +265,9 @@ class Store(Protocol):
 
     async def edit(self, letter_id: str, message: object) -> bool:
         """Put another message, which JSON carries, into a letter, and tell whether it was there."""
+
+    async def park(self, letter_id: str, *, parked: bool) -> bool:
+        """Park a letter, or take it up again as `Park` says, and tell whether it was there."""
 
     async def get(self, letter_id: str) -> DeadLetter | None:
         """A letter, or None."""
