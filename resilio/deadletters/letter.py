@@ -178,6 +178,20 @@ class LetterIds:
             return f"{self._head}{self._count:03x}{self._tail}"
 
 
+class LetterBody(bytes):
+    """A letter's JSON, and what a store may file it under without parsing that.
+
+    Attributes:
+        error_type: The ``error_type`` in its ``error_info``.
+        group: Its group.
+        failed_at: When it failed first, and last, UTC.
+    """
+
+    error_type: object
+    group: str
+    failed_at: datetime
+
+
 def new_body(
     letter_id: str,
     message: object,
@@ -188,7 +202,7 @@ def new_body(
     source: bytes = b"{}",
     headers: object = None,
     deduplication_key: str | None = None,
-) -> bytes:
+) -> LetterBody:
     """The JSON of a letter that comes now, as `DeadLetter.to_dict` would give it, without making one first.
 
     All of it must be what JSON can carry, and texts must have a UTF-8; ``source`` is JSON already.
@@ -197,14 +211,14 @@ def new_body(
     told = {"message": message, "error_info": error_info, "group": group, "deduplication_key": deduplication_key}
     if headers:
         told["headers"] = headers
-    return b'{"id":"%b",%b,"source":%b,"attempts":0,"first_failed_at":"%b","last_failed_at":"%b",%b}' % (
-        letter_id.encode(),
-        dump(told)[1:-1],
-        source,
-        at.encode(),
-        at.encode(),
-        _NEW,
+    body = LetterBody(
+        b'{"id":"%b",%b,"source":%b,"attempts":0,"first_failed_at":"%b","last_failed_at":"%b",%b}'
+        % (letter_id.encode(), dump(told)[1:-1], source, at.encode(), at.encode(), _NEW)
     )
+    body.error_type = error_info.get("error_type") if isinstance(error_info, Mapping) else None
+    body.group = group
+    body.failed_at = now
+    return body
 
 
 _NEW = b'"status":"waiting","history":[],"schema":%d' % SCHEMA
