@@ -11,18 +11,26 @@ from dataclasses import dataclass
 from resilio._core.events import Event
 
 __all__ = (
+    "ClaimNotExtended",
     "CompactionFailed",
     "DamagedLineSetAside",
     "DeadLetterEvent",
     "JournalCompacted",
     "JournalVanished",
+    "LetterDeduplicated",
     "LetterDeleted",
+    "LetterEdited",
     "LetterKept",
+    "LetterMoved",
+    "LetterParked",
     "LetterReplayed",
+    "LetterRequeued",
+    "LettersExpired",
     "LettersImported",
     "LettersPurged",
     "RemoteQueueUnavailable",
     "ReplayFailed",
+    "RetentionFailed",
     "TornTailRepaired",
 )
 
@@ -49,6 +57,19 @@ class LetterKept(DeadLetterEvent):
 
     message_id: str
     error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterDeduplicated(DeadLetterEvent):
+    """A letter was not kept, because one with the same deduplication key is there already.
+
+    Attributes:
+        message_id: The id of the letter that is there.
+        deduplication_key: The key.
+    """
+
+    message_id: str
+    deduplication_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +105,99 @@ class ReplayFailed(DeadLetterEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimNotExtended(DeadLetterEvent):
+    """The claim on a letter that is being replayed could not be made longer: somebody else may get the letter too.
+
+    Attributes:
+        message_id: The letter's id.
+        error: Why, as text; empty if the claim has passed to somebody else, or the letter is gone.
+    """
+
+    message_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LetterDeleted(DeadLetterEvent):
     """A letter was deleted without being replayed.
+
+    Attributes:
+        message_id: The letter's id.
+        reason: Why it was discarded; empty if it was deleted without one.
+    """
+
+    message_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterEdited(DeadLetterEvent):
+    """Somebody put another message into a letter.
 
     Attributes:
         message_id: The letter's id.
     """
 
     message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterParked(DeadLetterEvent):
+    """Somebody set a letter aside, until its id is called or it is requeued.
+
+    Attributes:
+        message_id: The letter's id.
+    """
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterRequeued(DeadLetterEvent):
+    """A letter is waiting again, with all its attempts before it.
+
+    Attributes:
+        message_id: The letter's id.
+    """
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterMoved(DeadLetterEvent):
+    """A letter lies in another queue now.
+
+    Attributes:
+        message_id: The letter's id.
+        to: The other queue's location.
+    """
+
+    message_id: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LettersExpired(DeadLetterEvent):
+    """Letters were deleted because they were too old, or too many.
+
+    Attributes:
+        count: How many.
+        message_ids: Their ids; of many, the first thousand.
+    """
+
+    count: int
+    message_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionFailed(DeadLetterEvent):
+    """Letters that are too old or too many could not be deleted; it will be tried again.
+
+    Attributes:
+        error: Why, as text.
+    """
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,3 +296,44 @@ class RemoteQueueUnavailable(DeadLetterEvent):
 
     queue_url: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterIndexFailed(DeadLetterEvent):
+    """What is remembered locally of a remote queue could not be written; listing may miss letters or show too many.
+
+    Attributes:
+        error: Why, as text.
+    """
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterSpilled(DeadLetterEvent):
+    """The remote queue did not take a letter; it is safe in the local file, which is the event's location.
+
+    Attributes:
+        message_id: The letter's id.
+        queue_url: The remote queue.
+        reason: Why it was not taken.
+        stays: Whether it stays in the file because the remote queue never takes such a letter.
+    """
+
+    message_id: str
+    queue_url: str
+    reason: str
+    stays: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LettersForwarded(DeadLetterEvent):
+    """Letters that had been kept in the local file, which is the event's location, are in the remote queue now.
+
+    Attributes:
+        count: How many.
+        queue_url: The remote queue.
+    """
+
+    count: int
+    queue_url: str
