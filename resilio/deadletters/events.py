@@ -286,6 +286,17 @@ class CompactionFailed(DeadLetterEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFailed(DeadLetterEvent):
+    """The journal's index could not be saved beside it: opening the journal takes longer; no letter is concerned.
+
+    Attributes:
+        error: Why, as text.
+    """
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteQueueUnavailable(DeadLetterEvent):
     """The queue has a ``queue_url`` that it cannot use, and keeps its letters in the local file.
 
