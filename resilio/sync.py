@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
     from resilio._core.durations import Duration
     from resilio.alerting.channels import Channel
-    from resilio.deadletters.encoding import Fallback as Representation
+    from resilio.deadletters.encoding import Representation
     from resilio.policies.backoff import RetryExceptions
     from resilio.policies.trip import TripRule
 

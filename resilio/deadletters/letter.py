@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from resilio._core import dice
-from resilio.deadletters.encoding import dump, unwrapped
+from resilio.deadletters.encoding import STANDARD, carry, dump, unwrapped
 
 __all__ = ("SCHEMA", "DeadLetter", "LetterIds", "LetterStatus")
 
@@ -88,7 +88,7 @@ class DeadLetter(Mapping[str, Any]):
         """The letter as a dict that JSON can carry: times as ISO 8601 text."""
         return {
             "id": self.id,
-            "message": self.message,
+            "message": carry(self.message, encoder=STANDARD),
             "error_info": dict(self.error_info),
             "attempts": self.attempts,
             "first_failed_at": self.first_failed_at.isoformat(timespec="microseconds"),
