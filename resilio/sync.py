@@ -12,24 +12,31 @@ sends each call to one background event loop. On a thread that runs an event loo
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilio._core import portal
 from resilio.alerting import notifier as _notifier
 from resilio.alerting.channels import NotificationChannel
 from resilio.alerting.notification import NotificationResult
-from resilio.deadletters import queue as _queue
+from resilio.deadletters.blocking import BlockingLetterGuard as LetterGuard
+from resilio.deadletters.blocking import DeadLetterQueue
+from resilio.deadletters.codec import Codec, FernetCodec
+from resilio.deadletters.encoder import Encoder, KeptObject
 from resilio.deadletters.errors import (
     DeadLetterQueueError,
     LetterNotKeptError,
     MessageClaimedError,
     MessageNotFoundError,
     NotOurFileError,
+    SealedLetterError,
     UnencodableMessageError,
 )
+from resilio.deadletters.guard import dead_lettered
 from resilio.deadletters.letter import DeadLetter, LetterStatus
-from resilio.deadletters.replay import ReplaySummary
+from resilio.deadletters.letter_filter import LetterFilter
+from resilio.deadletters.replay_context import ReplayContext
+from resilio.deadletters.replay_rules import StopWhenFailing
+from resilio.deadletters.replay_run import ReplayEnd, ReplayProgress, ReplaySummary
 from resilio.deadletters.store import DeadLetterStats
 from resilio.errors import (
     BulkheadFullError,
@@ -66,12 +73,10 @@ from resilio.policies.trip_rates import FailureRate, SlowCallRate
 from resilio.policies.windows import CountWindow, TimeWindow
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
 
     from resilio._core.durations import Duration
     from resilio.alerting.channels import Channel
-    from resilio.deadletters.encoding import Representation
     from resilio.policies.backoff import RetryExceptions
     from resilio.policies.trip import TripRule
 
@@ -88,18 +93,24 @@ __all__ = (
     "CircuitBreakerOpenError",
     "CircuitSnapshot",
     "CircuitState",
+    "Codec",
     "ConsecutiveFailures",
     "CountWindow",
     "DeadLetter",
     "DeadLetterQueue",
     "DeadLetterQueueError",
     "DeadLetterStats",
+    "Encoder",
     "ErrorSeverity",
     "FailureRate",
     "Fallback",
+    "FernetCodec",
     "Hedge",
     "IntegrationError",
+    "KeptObject",
     "LatencyQuantile",
+    "LetterFilter",
+    "LetterGuard",
     "LetterNotKeptError",
     "LetterStatus",
     "MessageClaimedError",
@@ -111,16 +122,22 @@ __all__ = (
     "Pipeline",
     "RateLimitExceededError",
     "RateLimiter",
+    "ReplayContext",
+    "ReplayEnd",
+    "ReplayProgress",
     "ReplaySummary",
     "ResilioError",
     "RetryBudget",
     "RetryExhaustedError",
+    "SealedLetterError",
     "SlowCallRate",
+    "StopWhenFailing",
     "TimeWindow",
     "Timeout",
     "UnencodableMessageError",
     "ValidationError",
     "circuit_breaker",
+    "dead_lettered",
     "is_transient",
     "retry_with_backoff",
     "standard_pipeline",
@@ -257,152 +274,6 @@ def standard_pipeline(
         attempt_timeout=attempt_timeout,
     )
     return Pipeline(*pipeline.policies)
-
-
-# -- dead letters ------------------------------------------------------------------------------------------------------
-
-
-class DeadLetterQueue:
-    """Keeps messages that could not be handled, safe on disk; the blocking twin of `resilio.DeadLetterQueue`.
-
-        with DeadLetterQueue(local_file_path="./dead.jsonl", reprocessor=handle) as dlq:
-            message_id = dlq.send_to_dlq(message, error)    # returns when the letter is on the disk
-            dlq.reprocess_message(message_id)               # handle(message); the letter is gone if that succeeds
-
-    Takes the same arguments. A plain reprocessor runs in a worker thread, where it may use any name of this module; an
-    async one runs on the background event loop. ``with`` opens the file at once and lets go of it at the end; without
-    it, the file is opened on first use.
-
-    Safe to share between threads, whose letters share one fsync, and across a fork. Every method raises
-    ``RuntimeError`` on a thread that runs an event loop.
-    """
-
-    __slots__ = ("_queue",)
-
-    def __init__(
-        self,
-        *,
-        queue_url: str | None = None,
-        region: str | None = None,
-        local_file_path: str | os.PathLike[str] | None = None,
-        reprocessor: Callable[[Any], Any] | None = None,
-        visibility_timeout: Duration = 30.0,
-        max_attempts: int | None = 5,
-        fallback: Representation | None = None,
-    ) -> None:
-        self._queue = _queue.DeadLetterQueue(
-            queue_url=queue_url,
-            region=region,
-            local_file_path=local_file_path,
-            reprocessor=reprocessor,
-            visibility_timeout=visibility_timeout,
-            max_attempts=max_attempts,
-            fallback=fallback,
-        )
-
-    @property
-    def location(self) -> str:
-        """Where the letters are."""
-        return self._queue.location
-
-    def send_to_dlq(self, message: Any, error_info: object) -> str:
-        """Keep a message that could not be handled; return its id once it is safe on disk.
-
-        Raises:
-            UnencodableMessageError: A ``TypeError``: JSON cannot carry part of it, which the message names.
-            TypeError: ``error_info`` is no dict, exception or error report.
-            LetterNotKeptError: The disk did not take it.
-            DeadLetterQueueError: The file cannot be opened or is not ours.
-
-        Interrupted, it may have kept the letter or not.
-        """
-        return portal.call(self._queue.send_to_dlq, message, error_info)
-
-    def receive_from_dlq(self, max_messages: int = 10) -> list[DeadLetter]:
-        """Hand out waiting letters, those that have waited longest first, and claim them.
-
-        Raises:
-            DeadLetterQueueError: The file cannot be used.
-        """
-        return portal.call(self._queue.receive_from_dlq, max_messages)
-
-    def reprocess_message(self, message_id: str) -> Any:
-        """Give a letter's message to the reprocessor, and return what it returned; delete the letter if that succeeds.
-
-        Raises:
-            MessageNotFoundError: There is no such letter.
-            MessageClaimedError: Somebody else has it just now.
-            DeadLetterQueueError: There is no reprocessor, or the file cannot be used.
-            Exception: What the reprocessor raised, after the failed attempt was booked.
-        """
-        return portal.call(self._queue.reprocess_message, message_id)
-
-    def reprocess_all(self, *, limit: int | None = None) -> ReplaySummary:
-        """Replay the letters that are waiting, one after the other, each once; at most ``limit``.
-
-        Raises:
-            DeadLetterQueueError: There is no reprocessor, or the file cannot be used.
-        """
-        return portal.call(functools.partial(self._queue.reprocess_all, limit=limit))
-
-    def peek(
-        self, limit: int = 10, *, after: str | None = None, status: LetterStatus | str | None = None
-    ) -> list[DeadLetter]:
-        """Look at letters in the order in which they came, without claiming them; as the async method.
-
-        Raises:
-            ValueError: ``status`` is unknown.
-            DeadLetterQueueError: The file cannot be used.
-        """
-        return portal.call(functools.partial(self._queue.peek, limit, after=after, status=status))
-
-    def get(self, message_id: str) -> DeadLetter:
-        """A letter, without claiming it.
-
-        Raises:
-            MessageNotFoundError: There is no such letter.
-            DeadLetterQueueError: The file cannot be used.
-        """
-        return portal.call(self._queue.get, message_id)
-
-    def delete(self, message_id: str) -> None:
-        """Delete a letter, whoever has claimed it.
-
-        Raises:
-            MessageNotFoundError: There is no such letter.
-            DeadLetterQueueError: The file cannot be used.
-        """
-        portal.call(self._queue.delete, message_id)
-
-    def purge(self) -> int:
-        """Delete every letter, claimed or parked, and return how many there were.
-
-        Raises:
-            DeadLetterQueueError: The file cannot be used.
-        """
-        return portal.call(self._queue.purge)
-
-    def stats(self) -> DeadLetterStats:
-        """How many letters there are, by status, how old the oldest is, and what they take on disk.
-
-        Raises:
-            DeadLetterQueueError: The file cannot be used.
-        """
-        return portal.call(self._queue.stats)
-
-    def close(self) -> None:
-        """Let go of the file. The next use opens it again."""
-        portal.call(self._queue.aclose)
-
-    def __enter__(self) -> Self:
-        portal.call(self._queue.__aenter__)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        portal.call(self._queue.aclose)
-
-    def __repr__(self) -> str:
-        return repr(self._queue)
 
 
 # -- alerting ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,13 @@ import anyio.to_thread
 
 from resilio._core.cancellation import is_interruption
 from resilio._core.colour import Colour, colour_of, is_awaitable, name_of, refuse_lazy
+from resilio.deadletters.replay_context import ReplayContext
 from resilio.deadletters.worker import in_trio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from resilio.deadletters.letter import DeadLetter
 
 __all__ = ("Attempt", "Reprocessor")
 
@@ -23,52 +27,78 @@ __all__ = ("Attempt", "Reprocessor")
 class Reprocessor:
     """A function that handles a message again: async, or plain and then run in a worker thread.
 
+    It takes the message, and a `ReplayContext` if it has a second positional parameter without a default.
+
     Raises:
-        TypeError: ``fn`` is not callable, or is a kind of generator.
+        TypeError: ``fn`` is not callable, is a kind of generator, or wants more arguments than there are.
     """
 
-    __slots__ = ("fn", "is_async")
+    __slots__ = ("fn", "is_async", "wants_context")
 
-    def __init__(self, fn: Callable[[Any], Any]) -> None:
+    def __init__(self, fn: Callable[..., Any]) -> None:
         colour = colour_of(fn)
         if colour not in (Colour.COROUTINE, Colour.PLAIN):
             msg = f"reprocessor must be an async or a plain function; {name_of(fn)} is a kind of {colour.value}"
             raise TypeError(msg)
-        self.fn: Callable[[Any], Any] = fn
+        self.fn: Callable[..., Any] = fn
         self.is_async: bool = colour is Colour.COROUTINE
+        self.wants_context: bool = _wants_context(fn)
+
+    def call(self, letter: DeadLetter) -> Any:
+        """Call it; what an async function returns has yet to be awaited."""
+        if self.wants_context:
+            return self.fn(letter.message, ReplayContext(letter, letter.attempts + 1))
+        return self.fn(letter.message)
+
+
+def _wants_context(fn: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # a builtin that does not say
+        return False
+    needed = [each for each in parameters if each.default is each.empty and each.kind not in _GATHERING]
+    if len(needed) > 2 or any(each.kind is each.KEYWORD_ONLY for each in needed):  # noqa: PLR2004 -- message and context
+        names = ", ".join(each.name for each in needed)
+        msg = f"reprocessor is called with a message, or with a message and a context; {name_of(fn)} wants {names}"
+        raise TypeError(msg)
+    return len(needed) == 2  # noqa: PLR2004
+
+
+_GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Attempt:
-    """One run of a reprocessor on one message.
+    """One run of a reprocessor on one letter.
 
     Attributes:
         is_done: Whether it came to an end of its own; False if it was interrupted.
         result: What it returned.
         error: What it raised, None if it returned.
+        is_parked: Whether the letter has used up its attempts with that.
     """
 
-    __slots__ = ("_has_begun", "_is_abandoned", "_lock", "error", "is_done", "result")
+    __slots__ = ("_has_begun", "_is_abandoned", "_lock", "error", "is_done", "is_parked", "result")
 
     def __init__(self) -> None:
         self.is_done: bool = False
         self.result: Any = None
         self.error: BaseException | None = None
+        self.is_parked: bool = False
         self._lock = threading.Lock()
         self._has_begun = False
         self._is_abandoned = False
 
-    async def run(self, reprocessor: Reprocessor, message: object, *, patience: float) -> None:
+    async def run(self, reprocessor: Reprocessor, letter: DeadLetter, *, patience: float) -> None:
         """Run it. A plain function cannot be stopped: cancellation waits for its end, at most ``patience`` seconds.
 
         Raises:
             BaseException: The run was cancelled or otherwise interrupted. What the reprocessor itself raises is kept
                 in `error` instead.
         """
-        fn = reprocessor.fn
         if reprocessor.is_async:
-            await self._finish(fn(message))
+            await self._finish(reprocessor.call(letter))
             return
-        await self._run_in_thread(lambda: fn(message), patience)
+        await self._run_in_thread(lambda: reprocessor.call(letter), patience)
         if self.error is None and is_awaitable(self.result):  # a plain function that made a coroutine
             self.is_done = False
             await self._finish(self.result)

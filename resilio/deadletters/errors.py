@@ -15,6 +15,7 @@ __all__ = (
     "MessageClaimedError",
     "MessageNotFoundError",
     "NotOurFileError",
+    "SealedLetterError",
     "UnencodableMessageError",
 )
 
@@ -80,6 +81,22 @@ class MessageClaimedError(DeadLetterQueueError):
         self.message_id = message_id
         self.until = until
         self.retry_after = retry_after
+
+
+class SealedLetterError(DeadLetterQueueError):
+    """A letter is encrypted, and the queue's codec does not open it: the key is another, or there is no codec.
+
+    Nothing was changed. A queue that is built with the right ``codec`` finds the letter as it was.
+
+    Attributes:
+        message_id: The letter's id.
+    """
+
+    code = "dead_letter_sealed"
+
+    def __init__(self, message: str, *, message_id: str, location: str, **context: Any) -> None:
+        super().__init__(message, location=location, **context)
+        self.message_id = message_id
 
 
 class UnencodableMessageError(ValidationError, TypeError):

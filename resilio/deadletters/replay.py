@@ -1,10 +1,10 @@
-"""Replaying letters: claim, run the reprocessor, and delete the letter or write the failed attempt down."""
+"""Replaying a letter: run the reprocessor on a claim, and delete the letter or write the failed attempt down."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -17,31 +17,12 @@ from resilio.deadletters.events import LetterReplayed, ReplayFailed
 from resilio.deadletters.store import GIVE_BACK_WITHIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from resilio.deadletters.attempt import Reprocessor
+    from resilio.deadletters.replay_heart import Heart
+    from resilio.deadletters.replay_rules import ReplayDelay
     from resilio.deadletters.store import Claim, Store
 
-__all__ = ("ReplaySummary", "Replayer")
-
-_MOST_ERRORS: Final = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaySummary:
-    """What a run over many letters came to.
-
-    Attributes:
-        replayed: Letters whose reprocessor succeeded; they are gone.
-        failed: Letters whose reprocessor raised; they stay.
-        parked: How many of the failed ones have used up their attempts with that.
-        errors: Of the first hundred that failed, the id and the error as text.
-    """
-
-    replayed: int = 0
-    failed: int = 0
-    parked: int = 0
-    errors: Mapping[str, str] = field(default_factory=dict)
+__all__ = ("Replayer",)
 
 
 class Replayer:
@@ -50,20 +31,26 @@ class Replayer:
     Args:
         store: Where the letters are.
         reprocessor: What handles their messages.
-        patience: Seconds that a cancellation waits for a plain reprocessor which runs already.
+        seconds: For how long a letter is claimed. A cancellation waits as long for a plain reprocessor that runs.
         max_attempts: After so many failures a letter is parked; None for never.
+        delay: How long a letter rests after a failure.
     """
 
-    __slots__ = ("_max_attempts", "_patience", "_reprocessor", "_store")
+    __slots__ = ("_delay", "_max_attempts", "_reprocessor", "seconds", "store")
 
-    def __init__(self, store: Store, reprocessor: Reprocessor, *, patience: float, max_attempts: int | None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, reprocessor: Reprocessor, *, seconds: float, max_attempts: int | None, delay: ReplayDelay
+    ) -> None:
+        self.store: Store = store
+        self.seconds: float = seconds
         self._reprocessor = reprocessor
-        self._patience = patience
         self._max_attempts = max_attempts
+        self._delay = delay
 
-    async def replay(self, claim: Claim) -> Attempt:
+    async def replay(self, claim: Claim, heart: Heart) -> Attempt:
         """Replay one letter that is claimed; when this returns or raises, it is not claimed any more.
+
+        Cancelled while the reprocessor runs, it gives the claim back; cancelled later, what was done is written down.
 
         Raises:
             DeadLetterQueueError: The letter was handled but could not be removed.
@@ -71,82 +58,68 @@ class Replayer:
         """
         attempt = Attempt()
         is_concluding = False
+        held = heart.hold(claim)
         try:
-            await attempt.run(self._reprocessor, claim.letter.message, patience=self._patience)
+            try:
+                await attempt.run(self._reprocessor, claim.letter, patience=self.seconds)
+            finally:
+                heart.drop(held)
             is_concluding = True
-            await self._conclude(claim, attempt)
+            await self._conclude(held.claim, attempt)
         except BaseException as error:
             if is_interruption(error) and not isinstance(error, GeneratorExit):
                 # If the disk refuses now, or takes too long, the claim runs out by itself.
                 with suppress(DeadLetterQueueError), anyio.move_on_after(GIVE_BACK_WITHIN, shield=True):
                     if attempt.is_done and not is_concluding:
-                        await self._conclude(claim, attempt)
+                        await self._conclude(held.claim, attempt)
                     else:  # behind a conclusion that is under way, this only waits for it
-                        await self._store.release(claim.token)
+                        await self.store.release(held.claim.token)
             raise
         return attempt
-
-    async def replay_waiting(self, limit: int | None, *, seconds: float) -> ReplaySummary:
-        """Replay the letters that are waiting now, one after the other, each once and for at most ``seconds``."""
-        waiting = (await self._store.stats()).waiting
-        seen: set[str] = set()
-        failed = parked = 0
-        errors: dict[str, str] = {}
-        while len(seen) < (waiting if limit is None else min(limit, waiting)):
-            claims = await self._store.claim(1, seconds=seconds)
-            if not claims:
-                break
-            claim = claims[0]
-            letter = claim.letter
-            if letter.id in seen:  # it failed in this run and went to the end of the line: the line is through
-                await self._store.release(claim.token)
-                break
-            seen.add(letter.id)
-            attempt = await self.replay(claim)
-            if attempt.error is not None:
-                failed += 1
-                parked += self._is_parked_after(letter.attempts + 1)
-                if len(errors) < _MOST_ERRORS:
-                    errors[letter.id] = brief(attempt.error)
-        return ReplaySummary(replayed=len(seen) - failed, failed=failed, parked=parked, errors=errors)
 
     async def _conclude(self, claim: Claim, attempt: Attempt) -> None:
         if attempt.error is None:
             await self._remove(claim)
         else:
-            await self._book(claim, attempt.error)
+            await self._book(claim, attempt, attempt.error)
 
     async def _remove(self, claim: Claim) -> None:
-        letter, location = claim.letter, self._store.location
+        letter, location = claim.letter, self.store.location
         try:
-            await self._store.settle(claim)
+            await self.store.settle(claim)
         except DeadLetterQueueError as trouble:
             msg = f"the letter {letter.id} was reprocessed but could not be removed, and will come again: {trouble}"
             raise DeadLetterQueueError(msg, location=location) from trouble
         if events.listeners:
             events.emit(LetterReplayed(location=location, message_id=letter.id, attempts=letter.attempts))
 
-    async def _book(self, claim: Claim, error: BaseException) -> None:
+    async def _book(self, claim: Claim, attempt: Attempt, error: BaseException) -> None:
         letter = claim.letter
         now = clock.utcnow()
         attempts: int | None = letter.attempts + 1
         is_booked = True
         try:
-            attempts = await self._store.book(claim, describe(error, now), failed_at=now, park_at=self._max_attempts)
+            attempts = await self.store.book(
+                claim,
+                describe(error, now),
+                failed_at=now,
+                park_at=self._max_attempts,
+                not_before=now + timedelta(seconds=self._delay.after(letter.attempts + 1)),
+            )
         except DeadLetterQueueError as trouble:
             is_booked = False
             error.add_note(f"this failed attempt could not be written down: {trouble}")
-        if events.listeners and attempts is not None:
+        if attempts is None:  # somebody has deleted it meanwhile
+            return
+        attempt.is_parked = is_booked and self._max_attempts is not None and attempts >= self._max_attempts
+        if events.listeners:
             events.emit(
                 ReplayFailed(
-                    location=self._store.location,
+                    location=self.store.location,
                     message_id=letter.id,
                     attempts=attempts,
                     error=brief(error),
-                    parked=is_booked and self._is_parked_after(attempts),
+                    parked=attempt.is_parked,
                     booked=is_booked,
                 )
             )
-
-    def _is_parked_after(self, attempts: int) -> bool:
-        return self._max_attempts is not None and attempts >= self._max_attempts

@@ -51,7 +51,7 @@ class DeadLetters:
             return self.store(queue.location)
 
         # The one place where a queue gets at its letters; asked anew for each call, so old queues come here too.
-        self._stack.enter_context(patch.object(DeadLetterQueue, "_store", in_memory))
+        self._stack.enter_context(patch.object(DeadLetterQueue, "_inner_store", in_memory))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,5 +159,5 @@ class _OwnQueue(DeadLetterQueue):
     def location(self) -> str:
         return self._memory.location
 
-    def _store(self) -> Store:
+    def _inner_store(self) -> Store:
         return self._memory
