@@ -8,6 +8,7 @@ from resilio.deadletters.errors import DeadLetterQueueError
 from resilio.errors import ErrorSeverity, is_transient
 
 __all__ = (
+    "LetterRefusedError",
     "LetterTooLargeError",
     "RemoteQueueDeniedError",
     "RemoteQueueError",
@@ -61,7 +62,13 @@ class RemoteQueueUnreachableError(RemoteQueueError):
     retryable = True
 
 
-class LetterTooLargeError(DeadLetterQueueError):
+class LetterRefusedError(RemoteQueueError):
+    """SQS does not take this letter, now or later; others it does."""
+
+    code = "dead_letter_refused"
+
+
+class LetterTooLargeError(LetterRefusedError):
     """The letter does not go into one message of the queue, even compressed, and there is no local file to take it.
 
     Attributes:
@@ -140,7 +147,7 @@ def entry_error(code: str, text: str, *, is_ours: bool, location: str) -> Remote
     elif code in _THROTTLED or "Throttl" in code:
         kind = RemoteQueueThrottledError
     else:
-        kind = RemoteQueueError if is_ours else RemoteQueueUnreachableError
+        kind = LetterRefusedError if is_ours else RemoteQueueUnreachableError
     return kind(f"{location} refused the letter ({code}: {text})", location=location, aws_code=code)
 
 

@@ -135,12 +135,15 @@ class Outbox:
                 "send_message_batch", doing="send to", QueueUrl=address.queue_url, Entries=entries
             )
         except DeadLetterQueueError as error:
-            if len(batch) > 1 and isinstance(error, RemoteQueueError) and error.aws_code in _BATCH_FAULTS:
+            code = error.aws_code if isinstance(error, RemoteQueueError) else ""
+            if code not in _BATCH_FAULTS:
+                for each in batch:
+                    each.fail(error)
+            elif len(batch) == 1:
+                batch[0].fail(entry_error(code, error.message, is_ours=True, location=address.queue_url))
+            else:
                 for each in batch:
                     self._client.start(self._deliver([each]))
-                return []
-            for each in batch:
-                each.fail(error)
             return []
         again: list[_Sending] = []
         failed: dict[str, dict[str, Any]] = {each["Id"]: each for each in answer.get("Failed", ())}
