@@ -11,6 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import anyio
+
 from resilio._core import dice
 from resilio._core.pauses import async_pause
 from resilio.deadletters.errors import DeadLetterQueueError
@@ -77,6 +79,7 @@ class SqsClient:
         self._context: Any = None
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
 
     async def call(self, operation: str, *, doing: str, **parameters: Any) -> dict[str, Any]:
         """Make a call about the queue; several times, with pauses, while the trouble is of the kind that passes.
@@ -108,6 +111,9 @@ class SqsClient:
 
     async def _opened(self) -> Any:
         async with self._opening:
+            if self._is_closed:
+                msg = f"{self.address.queue_url} was closed while it was in use"
+                raise DeadLetterQueueError(msg, location=self.address.queue_url)
             if self._client is None:
                 session, config = await in_worker(_load)
                 address = self.address
@@ -139,12 +145,15 @@ class SqsClient:
 
     async def aclose(self) -> None:
         """Wait for what is on its way, a few seconds at most, and let go of the connections."""
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=_CLOSE_WITHIN)
-            for each in late:
-                each.cancel()
-            if late:
-                await asyncio.wait(late)
+        with anyio.move_on_after(_CLOSE_WITHIN):
+            while self._tasks:  # one may start another
+                await asyncio.wait(set(self._tasks))
+        late = set(self._tasks)
+        for each in late:
+            each.cancel()
+        if late:
+            await asyncio.wait(late)
+        self._is_closed = True
         context, self._context, self._client = self._context, None, None
         if context is not None:
             await context.__aexit__(None, None, None)

@@ -44,18 +44,23 @@ class Lane:
         self.outbox = Outbox(self.client, sent)
         self.scanning = asyncio.Lock()
         self._url = address.queue_url
-        self._limit: int | None = None
+        self._limit: asyncio.Task[int] | None = None
 
     async def limit(self) -> int:
         """The most that the queue takes in one message, in bytes; asked for once."""
-        if self._limit is None:
-            try:
-                attributes = await self.attributes("MaximumMessageSize")
-            except RemoteQueueDeniedError:  # a sender need not be allowed to ask
-                self._limit = LARGEST
-            else:
-                self._limit = min(int(attributes.get("MaximumMessageSize", LARGEST)), LARGEST)
-        return self._limit
+        asking = self._limit
+        if asking is None or (asking.done() and (asking.cancelled() or asking.exception() is not None)):
+            asking = self._limit = self.client.start(self._ask_for_limit())
+        if not asking.done():
+            await asyncio.wait([asking])
+        return asking.result()
+
+    async def _ask_for_limit(self) -> int:
+        try:
+            attributes = await self.attributes("MaximumMessageSize")
+        except RemoteQueueDeniedError:  # a sender need not be allowed to ask
+            return LARGEST
+        return min(int(attributes.get("MaximumMessageSize", LARGEST)), LARGEST)
 
     async def attributes(self, *names: str) -> dict[str, str]:
         """What SQS says of the queue."""
