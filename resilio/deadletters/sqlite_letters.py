@@ -156,7 +156,7 @@ def add(connection: sqlite3.Connection, letters: Sequence[Add]) -> list[str | Ex
     seq = last
     for letter_id, body, key in letters:
         if key is not None:
-            kept = keys.get(key) or _with_key(connection, key)
+            kept = _known(connection, letter_id) or keys.get(key) or _with_key(connection, key)
             if kept is not None:
                 outcomes.append(kept)
                 continue
@@ -193,6 +193,11 @@ def _insert(connection: sqlite3.Connection, last: int, new: list[tuple[Any, ...]
         groups.items(),
     )
     connection.execute("UPDATE totals SET letters = letters + ?, places = ?", [count, new[-1][0]])
+
+
+def _known(connection: sqlite3.Connection, letter_id: str) -> str | None:
+    found = connection.execute("SELECT 1 FROM letters WHERE id = ?", [text(letter_id)]).fetchone()
+    return None if found is None else letter_id
 
 
 def _with_key(connection: sqlite3.Connection, key: str) -> str | None:
