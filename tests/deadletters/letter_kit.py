@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from resilio._core import clock, events
 
 if TYPE_CHECKING:
@@ -35,7 +37,13 @@ class HandClock:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
+        """A short one is over at once; a long one, such as a heart's pause, when the hand has moved far enough."""
+        until = self.now + timedelta(seconds=seconds)
+        if seconds < 1:
+            self.advance(seconds)
+        while self.now < until:
+            await anyio.sleep(0.001)
+        await anyio.lowlevel.checkpoint()
 
     def sleep_blocking(self, seconds: float) -> None:
         self.advance(seconds)
