@@ -41,7 +41,7 @@ class HandClock:
         until = self.now + timedelta(seconds=seconds)
         if seconds < 1:
             self.advance(seconds)
-        while self.now < until:
+        while self.now < until:  # noqa: ASYNC110 -- whoever moves the hand may do so from any thread
             await anyio.sleep(0.001)
         await anyio.lowlevel.checkpoint()
 
