@@ -102,16 +102,18 @@ class SqsQueue:
     ) -> None:
         """Send another version of a letter, then delete the one that was."""
         await self.send(lane, letter.id, revised(letter, found.revision + 1, parked=parked, not_before=not_before))
-        await self.delete(lane, found)
+        if not await self.delete(lane, found):
+            self.receipts.mark_gone(found)  # somebody else may have it by now, but nobody gets it from us
 
     async def delete(self, lane: Lane, found: Received) -> bool:
-        """Delete a message, and see to it that it is not handed out again if it is still there.
+        """Delete a message, and see to it that it is not handed out again should it still be there.
 
         Returns:
             False if SQS did not know the receipt any more.
         """
         is_deleted = await lane.delete(found)
-        self.receipts.mark_gone(found)
+        if is_deleted:
+            self.receipts.mark_gone(found)
         await self.forget(found.letter.id, found.revision)
         return is_deleted
 

@@ -273,7 +273,11 @@ class SqsStore(SqsView):
             found = await queue.look_for(lane, letter_id, self.hide_for)
             if not isinstance(found, MessageNotFoundError):
                 return await queue.delete(lane, found)
-            return receipt is not None and await queue.delete(lane, receipt.found)
+            if receipt is None:
+                return False
+            is_deleted = await queue.delete(lane, receipt.found)
+            queue.receipts.mark_gone(receipt.found)
+            return is_deleted
 
         return await lane.client.to_its_end(settle())
 
