@@ -264,13 +264,8 @@ def claim(connection: sqlite3.Connection, seqs: Iterable[int], token: str, until
 
 
 def release(connection: sqlite3.Connection, token: str) -> None:
-    """Give back what is claimed; what must not be handed out yet waits on."""
-    now = clock.utcnow().timestamp()
-    connection.execute(
-        "UPDATE letters SET token = NULL, line = CASE WHEN due > ? THEN ? ELSE ? END, "
-        "available = CASE WHEN due > ? THEN due ELSE 0 END WHERE token = ?",
-        [now, AGAIN, GIVEN_BACK, now, token],
-    )
+    """Give back what is claimed."""
+    connection.execute("UPDATE letters SET token = NULL, line = ?, available = 0 WHERE token = ?", [GIVEN_BACK, token])
 
 
 def extend(connection: sqlite3.Connection, token: str, until: datetime) -> bool:
@@ -307,12 +302,12 @@ def book(connection: sqlite3.Connection, failed: Book) -> int | None:
     )
     if row.token is None or row.token == failed.token:
         # It goes to the end: those that have waited longer are next.
-        due = 0.0 if failed.not_before is None else failed.not_before.timestamp()
+        due = at if failed.not_before is None else failed.not_before
         connection.execute("UPDATE totals SET places = places + 1")
         [place] = connection.execute("SELECT places FROM totals").fetchone()
         connection.execute(
-            "UPDATE letters SET token = NULL, line = ?, available = ?, place = ?, due = ? WHERE seq = ?",
-            [AGAIN, due or at.timestamp(), place, due, row.seq],
+            "UPDATE letters SET token = NULL, line = ?, available = ?, place = ? WHERE seq = ?",
+            [AGAIN, due.timestamp(), place, row.seq],
         )
     return attempts
 
@@ -333,7 +328,7 @@ def park(connection: sqlite3.Connection, letter_id: str, *, is_parked: bool) -> 
         found = connection.execute("UPDATE letters SET parked = 1 WHERE id = ?", [text(letter_id)])
         return found.rowcount > 0
     found = connection.execute(
-        "UPDATE letters SET parked = 0, attempts = 0, due = 0, line = CASE WHEN token IS NULL THEN ? ELSE line END, "
+        "UPDATE letters SET parked = 0, attempts = 0, line = CASE WHEN token IS NULL THEN ? ELSE line END, "
         "available = CASE WHEN token IS NULL THEN 0 ELSE available END WHERE id = ?",
         [GIVEN_BACK, text(letter_id)],
     )

@@ -65,7 +65,6 @@ TABLES: Final = (
         line INTEGER NOT NULL DEFAULT 1,
         available REAL NOT NULL DEFAULT 0, -- from when on it may be handed out; with a token, when the claim runs out
         place INTEGER NOT NULL,
-        due REAL NOT NULL DEFAULT 0,       -- it was asked for not to be handed out before
         deduplication_key TEXT
     )
     """,

@@ -447,7 +447,7 @@ async def test_a_letter_that_has_used_up_its_attempts_is_parked(opened: Abstract
 async def test_a_letter_is_not_handed_out_before_its_time(
     opened: AbstractAsyncContextManager[Store], kind: StoreKind, time: HandClock
 ) -> None:
-    """But to a call with its id."""
+    """But to a call with its id; what that gives back is free at once."""
     needs(kind, "obeys_clock")
     async with opened as store:
         await fill(store, "a")
@@ -459,6 +459,10 @@ async def test_a_letter_is_not_handed_out_before_its_time(
         assert await store.claim(1, seconds=30) == []
         claim = await store.claim_one("a", seconds=0.5)
         time.advance(1)
+        [claim] = await store.claim(1, seconds=30)
+        await store.book(claim, {}, failed_at=time.now, park_at=None, not_before=time.now + timedelta(seconds=100))
+        claim = await store.claim_one("a", seconds=30)
+        await store.release(claim.token)
         assert ids_of(await store.claim(1, seconds=30)) == ["a"]
 
 
@@ -622,7 +626,7 @@ async def _zoo(store: Store, time: HandClock) -> list[DeadLetter]:
     return await store.peek(100)
 
 
-WHERES = [
+WHERES: list[dict[str, Any]] = [
     {"error": "E1"},
     {"error": "Late"},
     {"error": "e1"},
