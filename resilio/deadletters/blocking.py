@@ -6,16 +6,18 @@ Nothing is decided here: each method sends its call to the background event loop
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple
 
 from resilio._core import portal
+from resilio._core.colour import innermost
+from resilio._core.drive import refuse_in_event_loop
 from resilio.deadletters import queue as _queue
 from resilio.deadletters.guard import is_failure
 from resilio.deadletters.replay_rules import StopWhenFailing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -33,7 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = ("BlockingLetterGuard", "DeadLetterQueue")
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 _STOP_WHEN_FAILING = StopWhenFailing()
+
+
+def _wait(fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
+    refuse_in_event_loop(f"DeadLetterQueue.{innermost(fn).__name__}()")  # not under the name of a base class
+    return portal.call(fn, *args)
 
 
 class BlockingLetterGuard:
@@ -65,7 +75,7 @@ class BlockingLetterGuard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        return is_failure(error) and portal.call(self._guard.__aexit__, kind, error, traceback)
+        return is_failure(error) and _wait(self._guard.__aexit__, kind, error, traceback)
 
 
 class DeadLetterQueue:
@@ -162,7 +172,7 @@ class DeadLetterQueue:
 
         Interrupted, it may have kept the letter or not.
         """
-        return portal.call(
+        return _wait(
             functools.partial(
                 self._queue.send_to_dlq,
                 message,
@@ -207,7 +217,7 @@ class DeadLetterQueue:
         Raises:
             DeadLetterQueueError: The store cannot be used.
         """
-        return portal.call(functools.partial(self._queue.receive_from_dlq, max_messages, where=where))
+        return _wait(functools.partial(self._queue.receive_from_dlq, max_messages, where=where))
 
     def reprocess_message(self, message_id: str) -> Any:
         """Give a letter's message to the reprocessor, and return what it returned; delete the letter if that succeeds.
@@ -218,7 +228,7 @@ class DeadLetterQueue:
             DeadLetterQueueError: There is no reprocessor, or the store cannot be used.
             Exception: What the reprocessor raised, after the failed attempt was booked.
         """
-        return portal.call(self._queue.reprocess_message, message_id)
+        return _wait(self._queue.reprocess_message, message_id)
 
     def reprocess_all(
         self,
@@ -237,7 +247,7 @@ class DeadLetterQueue:
         Raises:
             DeadLetterQueueError: There is no reprocessor, or the store cannot be used.
         """
-        return portal.call(
+        return _wait(
             functools.partial(
                 self._queue.reprocess_all,
                 where,
@@ -270,7 +280,7 @@ class DeadLetterQueue:
             TypeError, ValueError: An argument is not what it should be.
             DeadLetterQueueError: The store cannot be used.
         """
-        return portal.call(
+        return _wait(
             functools.partial(
                 self._queue.peek,
                 limit,
@@ -292,7 +302,7 @@ class DeadLetterQueue:
             MessageNotFoundError: There is no such letter.
             DeadLetterQueueError: The store cannot be used.
         """
-        return portal.call(self._queue.get, message_id)
+        return _wait(self._queue.get, message_id)
 
     def stats(self) -> DeadLetterStats:
         """How many letters there are, by status and group, how old the oldest is, and what they take on disk.
@@ -300,7 +310,7 @@ class DeadLetterQueue:
         Raises:
             DeadLetterQueueError: The store cannot be used.
         """
-        return portal.call(self._queue.stats)
+        return _wait(self._queue.stats)
 
     # -- tidying -------------------------------------------------------------------------------------------------------
 
@@ -312,7 +322,7 @@ class DeadLetterQueue:
             MessageNotFoundError: There is no such letter.
             DeadLetterQueueError: The store cannot be used.
         """
-        portal.call(self._queue.edit, message_id, message)
+        _wait(self._queue.edit, message_id, message)
 
     def park(self, message_id: str) -> None:
         """Set a letter aside: from now on only its id replays it. `requeue` takes it up again.
@@ -321,7 +331,7 @@ class DeadLetterQueue:
             MessageNotFoundError: There is no such letter.
             DeadLetterQueueError: The store cannot be used.
         """
-        portal.call(self._queue.park, message_id)
+        _wait(self._queue.park, message_id)
 
     def requeue(self, message_id: str) -> None:
         """Make a parked or resting letter wait again: due at once, with all its attempts before it.
@@ -330,7 +340,7 @@ class DeadLetterQueue:
             MessageNotFoundError: There is no such letter.
             DeadLetterQueueError: The store cannot be used.
         """
-        portal.call(self._queue.requeue, message_id)
+        _wait(self._queue.requeue, message_id)
 
     def delete(self, message_id: str) -> None:
         """Delete a letter, whoever has claimed it.
@@ -339,7 +349,7 @@ class DeadLetterQueue:
             MessageNotFoundError: There is no such letter.
             DeadLetterQueueError: The store cannot be used.
         """
-        portal.call(self._queue.delete, message_id)
+        _wait(self._queue.delete, message_id)
 
     def discard(self, message_id: str, reason: str) -> None:
         """Delete a letter that is not worth a replay; the event `LetterDeleted` has the reason.
@@ -349,7 +359,7 @@ class DeadLetterQueue:
             MessageNotFoundError: There is no such letter.
             DeadLetterQueueError: The store cannot be used.
         """
-        portal.call(self._queue.discard, message_id, reason)
+        _wait(self._queue.discard, message_id, reason)
 
     def tidy(self) -> list[str]:
         """Delete what is past its time now, as ``retention`` and ``max_letters`` say; return the ids.
@@ -357,7 +367,7 @@ class DeadLetterQueue:
         Raises:
             DeadLetterQueueError: The store cannot be used.
         """
-        return portal.call(self._queue.tidy)
+        return _wait(self._queue.tidy)
 
     def purge(self, *, confirm: bool = False) -> int:
         """Delete every letter, claimed or parked, and return how many there were; ``confirm=True`` says it is meant.
@@ -366,7 +376,7 @@ class DeadLetterQueue:
             ValueError: ``confirm`` is not True; nothing was deleted.
             DeadLetterQueueError: The store cannot be used.
         """
-        return portal.call(functools.partial(self._queue.purge, confirm=confirm))
+        return _wait(functools.partial(self._queue.purge, confirm=confirm))
 
     def export_to(self, target: Place, where: LetterFilter | None = None, *, opened: bool = False) -> int:
         """Write letters as JSON lines to a path or an open file, and return how many. Arguments as of the async method.
@@ -375,7 +385,7 @@ class DeadLetterQueue:
             LetterNotKeptError: The disk did not take it; ``__cause__`` is the ``OSError``.
             DeadLetterQueueError: The store cannot be used.
         """
-        return portal.call(functools.partial(self._queue.export_to, target, where, opened=opened))
+        return _wait(functools.partial(self._queue.export_to, target, where, opened=opened))
 
     def import_from(self, source: Place) -> int:
         """Keep letters that `export_to` wrote, and return how many were read; importing twice does no harm.
@@ -384,7 +394,7 @@ class DeadLetterQueue:
             ValueError: A line is no letter; the message has its number.
             DeadLetterQueueError: The file cannot be read, or the store cannot be used.
         """
-        return portal.call(self._queue.import_from, source)
+        return _wait(self._queue.import_from, source)
 
     def move(self, where: LetterFilter | None = None, *, to: DeadLetterQueue) -> int:
         """Move letters to another queue, and return how many. Arguments as of the async method.
@@ -394,20 +404,20 @@ class DeadLetterQueue:
             DeadLetterQueueError: A store cannot be used.
         """
         other = to._queue if isinstance(to, DeadLetterQueue) else to
-        return portal.call(functools.partial(self._queue.move, where, to=other))
+        return _wait(functools.partial(self._queue.move, where, to=other))
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Let go of the file and of connections. The next use opens them again."""
-        portal.call(self._queue.aclose)
+        _wait(self._queue.aclose)
 
     def __enter__(self) -> Self:
-        portal.call(self._queue.__aenter__)
+        _wait(self._queue.__aenter__)
         return self
 
     def __exit__(self, *_: object) -> None:
-        portal.call(self._queue.aclose)
+        _wait(self._queue.aclose)
 
     def __repr__(self) -> str:
         return repr(self._queue)

@@ -67,7 +67,7 @@ class Place:
         remote = SqsStore(self.queue_url, region=self.region)
         if self.path is None:
             return remote
-        from resilio.deadletters.forwarding_store import ForwardingStore  # noqa: PLC0415 -- see above
+        from resilio.deadletters.forwarding import ForwardingStore  # noqa: PLC0415 -- see above
 
         return ForwardingStore(remote, self._local())
 

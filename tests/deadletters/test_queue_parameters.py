@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from letter_kit import heard
 
 from resilio.deadletters.errors import (
     DeadLetterQueueError,
@@ -15,9 +14,14 @@ from resilio.deadletters.errors import (
     MessageNotFoundError,
     NotOurFileError,
 )
-from resilio.deadletters.events import RemoteQueueUnavailable
+from resilio.deadletters.forwarding import ForwardingStore
+from resilio.deadletters.journal import Journal
 from resilio.deadletters.queue import DeadLetterQueue
+from resilio.deadletters.sqlite_store import SqliteStore
+from resilio.deadletters.sqs_store import SqsStore
+from resilio.deadletters.threaded_store import ThreadedStore
 from resilio.errors import ErrorSeverity, ResilioError, SystemError, is_transient  # noqa: A004 -- ours
+from resilio.testing.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +38,10 @@ def generator(message: object) -> Any:
 async def async_generator(message: object) -> Any:
     """The same in the other colour."""
     yield message
+
+
+def needs_a_keyword(message: object, *, tenant: str) -> None:
+    """A reprocessor that nobody could call."""
 
 
 @pytest.mark.parametrize(
@@ -59,8 +67,19 @@ async def async_generator(message: object) -> Any:
         ({"local_file_path": b"letters"}, TypeError, "local_file_path must be a path, not b'letters'"),
         ({"local_file_path": ""}, ValueError, "local_file_path must be the path of a file, not ''"),
         ({"local_file_path": "a\0b"}, ValueError, "local_file_path"),
-        ({"local_file_path": "letters.db"}, ValueError, "SQLite is not supported yet"),
-        ({"local_file_path": "letters.SQLite3"}, ValueError, "SQLite is not supported yet"),
+        ({"replay_delay": -1}, ValueError, "replay_delay must be seconds or a timedelta"),
+        ({"max_replay_delay": "1h"}, TypeError, "max_replay_delay"),
+        ({"retention": 0}, ValueError, "retention must be seconds or a timedelta, above 0"),
+        ({"max_letters": 0}, ValueError, "max_letters must be a whole number, at least 1, not 0"),
+        ({"encoder": repr}, TypeError, "encoder must be an Encoder, not"),
+        ({"codec": "fernet"}, TypeError, "codec must have the methods seal and open, as FernetCodec has, not 'fernet'"),
+        (
+            {"reprocessor": lambda message, context, more: None},
+            TypeError,
+            "reprocessor is called with a message, or with a message and a context; .* wants message, context, more",
+        ),
+        ({"reprocessor": needs_a_keyword}, TypeError, "needs_a_keyword wants message, tenant"),
+        ({"store": MemoryStore("here"), "local_file_path": "x"}, TypeError, "store is given in place of queue_url"),
         ({"queue_url": 7}, TypeError, "queue_url must be text, not 7"),
         ({"region": b"eu"}, TypeError, "region must be text"),
     ],
@@ -107,24 +126,43 @@ def test_the_environment_names_the_file(folder: Path, monkeypatch: pytest.Monkey
     assert DeadLetterQueue(local_file_path="given.jsonl").local_file_path == folder / "given.jsonl"
 
 
-def test_a_remote_queue_alone_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody believes that letters go to SQS while they do not."""
-    with pytest.raises(DeadLetterQueueError, match="SQS is not supported yet; give local_file_path too"):
-        DeadLetterQueue(queue_url=QUEUE)
+@pytest.mark.parametrize("name", ["letters.db", "letters.SQLite3", "letters.sqlite"])
+def test_the_ending_of_the_file_chooses_the_store(folder: Path, name: str) -> None:
+    """A database for .db, .sqlite and .sqlite3, whatever their case; a journal for all else."""
+
+    def blocking(path: Path) -> object:
+        store = DeadLetterQueue(local_file_path=path)._inner_store()
+        assert isinstance(store, ThreadedStore)
+        return store._blocking
+
+    assert isinstance(blocking(folder / name), SqliteStore)
+    assert isinstance(blocking(folder / f"{name}.jsonl"), Journal)
+
+
+def test_a_queue_url_chooses_sqs_and_a_file_beside_it_stands_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From arguments or from the environment; building either asks nobody anything."""
+    alone = DeadLetterQueue(queue_url=QUEUE, region="eu-west-1")
+    assert isinstance(alone._inner_store(), SqsStore)
+    assert (alone.location, alone.queue_url, alone.region, alone.local_file_path) == (QUEUE, QUEUE, "eu-west-1", None)
+    both = DeadLetterQueue(queue_url=QUEUE, region="eu-west-1", local_file_path=folder / "spill.jsonl")
+    store = both._inner_store()
+    assert isinstance(store, ForwardingStore)
+    assert isinstance(store.remote, SqsStore)
+    assert store.local.location == str(folder / "spill.jsonl")
     monkeypatch.setenv("DLQ_QUEUE_URL", QUEUE)
-    with pytest.raises(DeadLetterQueueError, match=QUEUE):
-        DeadLetterQueue()
+    assert DeadLetterQueue().location == QUEUE
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.anyio
-async def test_with_both_the_file_is_used_and_that_is_told(path: Path) -> None:
-    """The fallback of the reference: the letters are safe in the file, and an event warns once."""
-    dlq = DeadLetterQueue(queue_url=QUEUE, local_file_path=path)
-    with heard(RemoteQueueUnavailable) as events:
-        message_id = await dlq.send_to_dlq("hello", {})
-        await dlq.send_to_dlq("again", {})
-    assert [(each.queue_url, each.location) for each in events] == [(QUEUE, str(path))]
-    assert (await DeadLetterQueue(local_file_path=path).get(message_id)).message == "hello"
+async def test_a_store_of_ones_own_is_used_as_it_is() -> None:
+    """Whatever fulfils the protocol."""
+    store = MemoryStore("my shelf")
+    dlq = DeadLetterQueue(store=store)
+    message_id = await dlq.send_to_dlq("hello", {})
+    assert [each.id for each in store.letters()] == [message_id]
+    assert dlq.location == "my shelf"
+    await dlq.aclose()
 
 
 def test_a_queue_shows_where_it_is(path: Path) -> None:

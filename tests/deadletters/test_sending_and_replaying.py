@@ -143,7 +143,7 @@ async def test_after_max_attempts_a_letter_is_parked_not_lost(path: Path) -> Non
     assert await again.reprocess_message(message_id) == "handled hello"
 
 
-async def test_replaying_all_tries_each_waiting_letter_once(path: Path) -> None:
+async def test_replaying_all_tries_each_waiting_letter_once(path: Path, time: HandClock) -> None:
     """What fails is counted and told, does not stop the run, and is not tried twice in it."""
     handler = Handler(1, 3)
     dlq = DeadLetterQueue(local_file_path=path, reprocessor=handler)
@@ -154,6 +154,8 @@ async def test_replaying_all_tries_each_waiting_letter_once(path: Path) -> None:
     assert handler.handled == [0, 2, 4]
     assert [(each.id, each.attempts) for each in await dlq.peek()] == [(ids[1], 1), (ids[3], 1)]
     handler.bad.clear()
+    assert (await dlq.reprocess_all()).replayed == 0  # they rest for a while
+    time.advance(2)
     assert (await dlq.reprocess_all()).replayed == 2
     assert (await dlq.stats()).total == 0
     assert (await dlq.reprocess_all()).replayed == 0
@@ -188,6 +190,7 @@ async def test_failed_letters_go_to_the_end_of_the_line(path: Path, time: HandCl
     ids = [await dlq.send_to_dlq(number, ERROR) for number in range(3)]
     with pytest.raises(ValueError, match="cannot handle"):
         await dlq.reprocess_message(ids[0])
+    time.advance(2)
     assert [each.id for each in await dlq.receive_from_dlq()] == [ids[1], ids[2], ids[0]]
 
 
@@ -223,8 +226,8 @@ async def test_deleting_and_purging(path: Path) -> None:
         await dlq.delete(ids[0])
         with pytest.raises(MessageNotFoundError):
             await dlq.delete(ids[0])
-        assert await dlq.purge() == 3
-        assert await dlq.purge() == 0
+        assert await dlq.purge(confirm=True) == 3
+        assert await dlq.purge(confirm=True) == 0
     assert [type(each).__name__ for each in events] == ["LetterDeleted", "LettersPurged", "LettersPurged"]
     assert (await DeadLetterQueue(local_file_path=path).stats()).total == 0
 
