@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,6 +177,24 @@ class LetterIds:
                 self._head = f"{stamp[:8]}-{stamp[8:]}-7"
                 self._tail = f"-{'89ab'[chance[0] & 3]}{tail[1:4]}-{tail[4:]}"
             return f"{self._head}{self._count:03x}{self._tail}"
+
+
+_ids = LetterIds()
+
+
+def next_id(now: datetime) -> str:
+    """An id for something that happens ``now``; those of one process sort in the order in which they were made."""
+    return _ids.next(now)
+
+
+def _begin_anew() -> None:
+    # A forked child has a copy of the counter, and of a lock that somebody may have held.
+    global _ids  # noqa: PLW0603 -- one source for the process
+    _ids = LetterIds()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class LetterBody(bytes):

@@ -15,7 +15,7 @@ from resilio.deadletters.errors import DeadLetterQueueError
 from resilio.deadletters.events import LetterDeduplicated, LetterKept
 from resilio.deadletters.guard import Labels, LetterGuard
 from resilio.deadletters.labels import checked_headers, checked_label
-from resilio.deadletters.letter import LetterIds, new_body
+from resilio.deadletters.letter import new_body, next_id
 from resilio.deadletters.letter_filter import EVERY_LETTER
 from resilio.deadletters.opening import Place
 from resilio.deadletters.queue_tidying import Tidying, checked_filter, checked_id
@@ -148,7 +148,6 @@ class DeadLetterQueue(Tidying):
         self._encoder = encoder
         self._codec = codec
         self._reprocessor = None if reprocessor is None else Reprocessor(reprocessor)
-        self._ids = LetterIds()
         self._held: dict[str, tuple[str, datetime]] = {}  # the claims that `receive_from_dlq` made: token and end
         self._opening = threading.Lock()
         self._opened: tuple[int, Store] | None = None
@@ -215,7 +214,7 @@ class DeadLetterQueue(Tidying):
         checked_label("deduplication_key", deduplication_key)
         store = self._store()
         now = clock.utcnow()
-        letter_id = self._ids.next(now)
+        letter_id = next_id(now)
         carried = carry(message, fallback=self._fallback, encoder=self._encoder)
         reason: Mapping[str, Any] = describe(error_info, now)
         error_type = str(reason.get("error_type", ""))
@@ -406,7 +405,7 @@ class DeadLetterQueue(Tidying):
             self._replayer(),
             EVERY_LETTER if where is None else checked_filter(where),
             began_at=began_at,
-            fence=self._ids.next(began_at),
+            fence=next_id(began_at),
             limit=durations.optional(durations.whole, "limit", limit, at_least=1),
             at_once=durations.whole("max_concurrency", max_concurrency, at_least=1),
             rate=durations.optional(durations.number, "rate", rate, above=0),
@@ -453,8 +452,7 @@ class DeadLetterQueue(Tidying):
         if opened is not None and opened[0] == os.getpid():
             return opened[1]
         with self._opening:
-            # A fork copies ids, locks, and a buffer whose thread stayed behind: the child begins with its own.
+            # A fork copies locks, and a buffer whose thread stayed behind: the child begins with its own.
             if self._opened is None or self._opened[0] != os.getpid():
-                self._ids = LetterIds()
                 self._opened = (os.getpid(), self._place.open())
             return self._opened[1]
