@@ -32,11 +32,7 @@ class FileLock:
 
         Raises:
             OSError: The file cannot be made or locked.
-            DeadLetterQueueError: This system has no ``flock``.
         """
-        if fcntl is None:  # pragma: no cover -- Windows
-            msg = "the local dead letter journal needs flock(2), which this system lacks"
-            raise DeadLetterQueueError(msg, location=self.path)
         while True:
             if self._fd < 0:
                 self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -57,8 +53,38 @@ class FileLock:
         self._fd = -1
 
     def _has_its_name(self) -> bool:
-        try:
-            named = os.stat(self.path)  # noqa: PTH116 -- on every commit, and a Path costs more than the call
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(named, os.fstat(self._fd))
+        return _has_name(self._fd, self.path)
+
+
+def try_lock(fd: int, path: str) -> bool:
+    """Lock an open file alone, unless another process has it locked, or it is not what ``path`` stands for any more.
+
+    Closing it gives the lock back.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return _has_name(fd, path)
+
+
+def require_locks(path: str) -> None:
+    """Say so where files cannot be locked.
+
+    Raises:
+        DeadLetterQueueError: This system has no ``flock``.
+    """
+    if fcntl is None:
+        msg = (
+            f"dead letters in {path}: a journal needs flock(2), which this system lacks; give the file the ending "
+            ".db, and the letters are kept in SQLite"
+        )
+        raise DeadLetterQueueError(msg, location=path)
+
+
+def _has_name(fd: int, path: str) -> bool:
+    try:
+        named = os.stat(path)  # noqa: PTH116 -- on every commit, and a Path costs more than the call
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(fd))

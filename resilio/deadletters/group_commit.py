@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
-from resilio._core import clock
+from resilio._core import clock, logs
 from resilio.deadletters.worker import hop_on_asyncio, in_trio
 
 if TYPE_CHECKING:
@@ -85,10 +85,16 @@ class GroupCommit(Generic[Item]):
     Args:
         commit: Takes a batch, in the order of arrival, and returns as many outcomes, each the value or the exception
             for one sender. What it raises goes to every sender of the batch. It runs in one thread at a time.
+        tidy: Called in between, in the same thread, as ``tidy(is_idle=...)``: does a little of what has to be done
+            besides, and tells whether there is more to do just now. After a batch it is called once; when nothing has
+            come for a while, for as long as there is more and nothing comes.
     """
 
-    def __init__(self, commit: Callable[[list[Item]], Sequence[object]]) -> None:
+    def __init__(
+        self, commit: Callable[[list[Item]], Sequence[object]], *, tidy: Callable[..., bool] | None = None
+    ) -> None:
         self._commit = commit
+        self._tidy = tidy
         self._lock = threading.Lock()
         self._pending: list[_Waiter[Item]] = []
         self._phase = _Phase.IDLE
@@ -227,13 +233,27 @@ class GroupCommit(Generic[Item]):
                     self._phase = _Phase.LINGERING
             if batch:
                 self._process(batch)
+                self._tidy_up(is_idle=False)
             else:
                 is_wanted = self._linger()
+
+    def _tidy_up(self, *, is_idle: bool) -> bool:
+        if self._tidy is None:
+            return False
+        try:
+            return self._tidy(is_idle=is_idle)
+        except Exception as error:
+            self._tidy = None  # it is broken, but no sender is the worse for it
+            logs.write("error", "tidying up failed", {"error": repr(error)}, logger="resilio.deadletters")
+            return False
 
     def _linger(self) -> bool:
         """Wait a little for the next item, and tell whether one came; otherwise the thread ends."""
         if self._door.acquire(timeout=_LINGER):
             return True
+        while self._tidy_up(is_idle=True):
+            if self._door.acquire(blocking=False):
+                return True
         with self._lock:
             if self._phase is _Phase.BUSY:  # it came at the last moment
                 self._door.acquire()

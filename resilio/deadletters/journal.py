@@ -10,32 +10,17 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Final
 
 from resilio._core import clock, events
-from resilio.deadletters import lines
-from resilio.deadletters.errors import (
-    DeadLetterQueueError,
-    LetterNotKeptError,
-    MessageClaimedError,
-    MessageNotFoundError,
-)
-from resilio.deadletters.journal_log import JournalLog, status_of
-from resilio.deadletters.letter import LetterStatus
-from resilio.deadletters.store import (
-    Add,
-    Book,
-    Claim,
-    ClaimNext,
-    ClaimOne,
-    DeadLetterStats,
-    Purge,
-    Release,
-    Remove,
-)
+from resilio.deadletters.errors import DeadLetterQueueError, LetterNotKeptError
+from resilio.deadletters.file_lock import require_locks
+from resilio.deadletters.journal_chores import Chores
+from resilio.deadletters.journal_log import JournalLog
+from resilio.deadletters.journal_operations import perform
+from resilio.deadletters.letter_filter import EVERY_LETTER, LetterFilter
+from resilio.deadletters.store import Add, ClaimNext, ClaimOne, DeadLetterStats, Extend, Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ("Journal",)
 
 # What is lost with the power when it is not synced: for these, nothing that anybody was promised.
-_FLEETING: Final = (ClaimNext, ClaimOne, Release)
+_FLEETING: Final = (ClaimNext, ClaimOne, Release, Extend)
+_AT_A_TIME: Final = 200  # letters to look at before others have their turn
+_MOST_GROUPS: Final = 100
 
 
 class Journal:
@@ -56,11 +43,16 @@ class Journal:
 
     Args:
         path: The file. It is made on first use.
+
+    Raises:
+        DeadLetterQueueError: This system has no ``flock``.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.location: str = os.path.realpath(path)
+        require_locks(self.location)
         self._log = JournalLog(self.location)
+        self._chores = Chores(self._log)
         self._mutex = threading.Lock()
 
     def commit(self, operations: Sequence[Operation]) -> list[Outcome]:
@@ -74,7 +66,7 @@ class Journal:
             start = log.file.end
             is_syncing = False
             try:
-                outcomes = self._decide_all(log, operations)
+                outcomes = perform(log, operations)
                 is_syncing = not all(isinstance(each, _FLEETING) for each in operations)
                 if is_syncing:
                     log.file.make_durable()
@@ -85,44 +77,66 @@ class Journal:
                     log.forget()
                 msg = f"cannot write to {self.location}: {error.strerror or error}; nothing of it was kept"
                 raise LetterNotKeptError(msg, location=self.location) from error
-            log.compact_if_worth_it()
+            self._chores.do_small_ones()
             return outcomes
+
+    def tidy(self, *, is_idle: bool) -> bool:
+        """Do a little of what the journal needs from time to time, and tell whether there is more to do just now.
+
+        Nobody waits for that but those who want the journal in the few milliseconds that it takes.
+
+        Args:
+            is_idle: Whether nobody wants anything else: then also what can wait for that is done.
+        """
+        with self._telling(), self._mutex:
+            try:
+                return self._chores.do_some(is_idle=is_idle)
+            except BaseException:
+                self._log.forget()
+                raise
 
     def get(self, letter_id: str) -> DeadLetter | None:
         """A letter, or None."""
         with self._session() as log:
-            entry = log.index.letters.get(letter_id)
-            return None if entry is None else log.load(letter_id, entry)
+            return log.load(letter_id) if letter_id in log.index.letters else None
 
-    def peek(self, limit: int, *, after: str | None = None, status: LetterStatus | None = None) -> list[DeadLetter]:
-        """Letters in the order in which they came, without claiming them."""
+    def peek(self, limit: int, *, after: str | None = None, where: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+        """Letters that ``where`` means, in the order in which they came, without claiming them.
+
+        Others have their turn in between: a letter that comes or goes meanwhile may be among them or not.
+        """
+        found: list[DeadLetter] = []
         with self._session() as log:
-            letters: Iterator[str] = iter(list(log.index.letters))
-            if after in log.index.letters:
-                letters = islice(dropwhile(lambda each: each != after, letters), 1, None)
-            elif after is not None:  # it is gone meanwhile; ids sort by time
-                letters = (each for each in letters if each > after)
-            now = clock.utcnow()
-            found: list[DeadLetter] = []
-            for letter_id in letters:
-                if len(found) == limit:
-                    break
-                entry = log.index.letters[letter_id]
-                if status is None or status_of(entry, now) is status:
-                    letter = log.load(letter_id, entry)
-                    if letter is not None:
-                        found.append(letter)
-            return found
+            ids = _after(log.index.letters, after)
+            first = list(islice(ids, _AT_A_TIME))
+            rest = list(ids) if len(first) == _AT_A_TIME and (limit > _AT_A_TIME or not where.is_empty) else []
+            self._look_at(log, first, limit, where, found)
+        for start in range(0, len(rest), _AT_A_TIME):
+            if len(found) == limit:
+                break
+            with self._session() as log:
+                self._look_at(log, rest[start : start + _AT_A_TIME], limit, where, found)
+        return found
+
+    @staticmethod
+    def _look_at(log: JournalLog, ids: Sequence[str], limit: int, where: LetterFilter, found: list[DeadLetter]) -> None:
+        for letter_id in ids:
+            if len(found) == limit:
+                return
+            if letter_id in log.index.letters and log.means(where, letter_id):
+                letter = log.load(letter_id)
+                if letter is not None:
+                    found.append(letter)
 
     def stats(self) -> DeadLetterStats:
         """What lies here."""
         with self._session() as log:
-            now = clock.utcnow()
-            total = len(log.index.letters)
-            claimed = log.index.held_until(now.timestamp())
-            parked = sum(status_of(each, now) is LetterStatus.PARKED for each in log.index.parked.values())
-            first = next(iter(log.index.letters.items()), None)
-            oldest = None if first is None else log.load(*first)
+            index, now = log.index, clock.utcnow()
+            total = len(index.letters)
+            claimed, of_them_parked = index.held_until(now.timestamp())
+            parked = len(index.parked) - of_them_parked
+            first = next(iter(index.letters), None)
+            oldest = None if first is None else log.load(first)
             since = None if oldest is None else oldest.first_failed_at
             return DeadLetterStats(
                 total=total,
@@ -132,10 +146,13 @@ class Journal:
                 oldest_failed_at=since,
                 oldest_age=None if since is None else (now - since).total_seconds(),
                 bytes=log.file.end,
+                groups=index.groups.largest(_MOST_GROUPS),
             )
 
     def close(self) -> None:
-        """Let go of the files. The next call opens them again."""
+        """Let go of the files, after what the journal needs from time to time. The next call opens them again."""
+        while self.tidy(is_idle=True):
+            pass
         with self._mutex:
             self._log.forget()
             self._log.file.close()
@@ -143,132 +160,42 @@ class Journal:
     @contextmanager
     def _session(self) -> Iterator[JournalLog]:
         """Alone with the journal, and up to date with it."""
-        told: list[events.Event] = []
-        try:
-            with self._mutex:
-                log = self._log
-                try:
+        with self._telling(), self._mutex:
+            log = self._log
+            try:
+                while True:
                     with log.file.locked():
                         try:
-                            log.catch_up()
-                            yield log
+                            if log.look():
+                                log.catch_up()
+                                yield log
+                                return
                         except LetterNotKeptError:  # whoever raised it has put things right
                             raise
                         except BaseException:
                             log.forget()
                             raise
-                except OSError as error:
-                    msg = f"cannot read or repair {self.location}: {error.strerror or error}"
-                    raise DeadLetterQueueError(msg, location=self.location) from error
-                finally:
-                    told.extend(log.told)
-                    log.told.clear()
+                    log.read_ahead()
+            except OSError as error:
+                msg = f"cannot read or repair {self.location}: {error.strerror or error}"
+                raise DeadLetterQueueError(msg, location=self.location) from error
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Emit what is to be told once nothing is locked any more."""
+        try:
+            yield
         finally:
+            told, self._log.told = self._log.told, []
             if events.listeners:
                 for each in told:
                     events.emit(each)
 
-    # -- operations ----------------------------------------------------------------------------------------------------
 
-    def _decide_all(self, log: JournalLog, operations: Sequence[Operation]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        letters: list[tuple[str, bytes]] = []
-        known = log.index.letters
-        for operation in operations:
-            if isinstance(operation, Add):
-                if operation.letter_id not in known:
-                    letters.append((operation.letter_id, lines.put_line(operation.body)))
-                outcomes.append(None)
-                continue
-            if letters:  # all others look at what those before them have left
-                log.write_letters(letters)
-                letters.clear()
-            new: list[bytes] = []
-            outcomes.append(self._decide(log, operation, new))
-            if new:
-                log.write(new)
-        if letters:
-            log.write_letters(letters)
-        return outcomes
-
-    def _decide(self, log: JournalLog, operation: Operation, new: list[bytes]) -> Outcome:
-        index = log.index
-        match operation:
-            case ClaimNext(limit, seconds, token):
-                return self._claim(log, index.next_free(limit, clock.utcnow().timestamp()), seconds, token, new)
-            case ClaimOne():
-                return self._claim_one(log, operation, new)
-            case Release(token):
-                held = index.held_by(token)
-                if held:
-                    new.append(lines.line("release", ids=held, token=token))
-                return None
-            case Remove(letter_id):
-                is_there = letter_id in index.letters
-                if is_there:
-                    new.append(lines.line("remove", ids=[letter_id]))
-                return is_there
-            case Book():
-                return self._book(log, operation, new)
-            case Purge():
-                if index.letters:
-                    new.append(lines.line("purge"))
-                return len(index.letters)
-            case _:
-                msg = f"unknown operation {operation!r}"
-                raise TypeError(msg)
-
-    def _claim(
-        self, log: JournalLog, letter_ids: Sequence[str], seconds: float, token: str, new: list[bytes]
-    ) -> list[Claim]:
-        until = clock.utcnow() + timedelta(seconds=seconds)
-        letters = [log.load(each, log.index.letters[each]) for each in letter_ids]
-        claims = [
-            Claim(replace(letter, status=LetterStatus.CLAIMED), token, until)
-            for letter in letters
-            if letter is not None
-        ]
-        if claims:
-            ids = [each.letter.id for each in claims]
-            new.append(lines.line("claim", ids=ids, token=token, until=until.isoformat(timespec="microseconds")))
-        return claims
-
-    def _claim_one(self, log: JournalLog, wanted: ClaimOne, new: list[bytes]) -> Claim | Exception:
-        letter_id = wanted.letter_id
-        entry = log.index.letters.get(letter_id)
-        now = clock.utcnow()
-        if entry is not None:
-            left = entry.available - now.timestamp()
-            if entry.token not in (None, wanted.held) and left > 0:
-                until = datetime.fromtimestamp(entry.available, UTC)
-                return MessageClaimedError(
-                    f"the letter {letter_id} is claimed until {until.isoformat()}",
-                    message_id=letter_id,
-                    until=until,
-                    retry_after=left,
-                    location=self.location,
-                )
-            claims = self._claim(log, [letter_id], wanted.seconds, wanted.token, new)
-            if claims:
-                return claims[0]
-        msg = f"there is no letter {letter_id} in {self.location}"
-        return MessageNotFoundError(msg, message_id=letter_id, location=self.location)
-
-    def _book(self, log: JournalLog, failed: Book, new: list[bytes]) -> int | None:
-        entry = log.index.letters.get(failed.letter_id)
-        letter = None if entry is None else log.load(failed.letter_id, entry)
-        if letter is None:
-            return None
-        attempts = letter.attempts + 1
-        new.append(
-            lines.line(
-                "attempt",
-                id=failed.letter_id,
-                attempts=attempts,
-                last_failed_at=failed.failed_at.isoformat(timespec="microseconds"),
-                parked=failed.park_at is not None and attempts >= failed.park_at,
-                token=failed.token,
-                error_info=failed.error_info,
-            )
-        )
-        return attempts
+def _after(letters: dict[str, int], after: str | None) -> Iterator[str]:
+    """The ids that come after that of ``after``."""
+    if after is None:
+        return iter(letters)
+    if after in letters:
+        return islice(dropwhile(after.__ne__, letters), 1, None)
+    return (each for each in letters if each > after)  # it is gone meanwhile; ids sort by time

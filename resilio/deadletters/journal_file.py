@@ -2,21 +2,27 @@
 
 Everything here happens under an exclusive ``flock`` on ``<path>.lock``, so that whatever the file ends with belongs to
 a finished writer or to a dead one. The lock file, not the journal, is locked, because compaction replaces the journal.
+
+A file that was written anew names the one that it took the place of. Whoever had that one open goes on in the new file
+where the old one ended, and keeps the old one open for as long as letters are known to lie there: places in the file
+are counted on across files.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from bisect import bisect_right
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from resilio.deadletters import lines
 from resilio.deadletters.durable import sync, sync_directory, write_all
 from resilio.deadletters.errors import DeadLetterQueueError, NotOurFileError
 from resilio.deadletters.file_lock import FileLock
-from resilio.deadletters.journal_kind import Kind, recognise
+from resilio.deadletters.journal_kind import Kind, Origin, origin_of, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,26 +30,55 @@ if TYPE_CHECKING:
 _CHUNK: Final = 4 << 20
 PRIVATE: Final = 0o600
 
+Damage: TypeAlias = tuple[int, bytes, bool]
+"""A damaged line: its place, its contents, and whether a line end must take the last byte's place."""
+
+
+class Sight(Enum):
+    """What `JournalFile.refresh` found under the path."""
+
+    SAME = "the file that is open"
+    HEIR = "a file that took its place; what is left in the old one comes first"
+    OTHER = "another file, to be read from its beginning"
+
+
+class Heir(NamedTuple):
+    """The file that took this one's place."""
+
+    fd: int
+    identity: tuple[int, int]
+    origin: Origin
+
 
 class JournalFile:
     """One journal on disk. Only to be used within ``with file.locked():``, whose owner is alone with it.
 
+    What is not beyond `size` may be read without the lock too: nobody changes that any more, but to blank a damaged
+    line.
+
     Attributes:
         path: The file, with symbolic links resolved.
-        end: How far the caller has read or written; lines from here on are news.
-        size: How much there was when `refresh` looked.
+        base: The place of the open file's first byte. Places count on from one file to the one that takes its place.
+        start: How long the open file was when it took the place of the one before, which is open still.
+        end: How far the caller has read or written the open file; lines from here on are news.
+        size: How much there was to read when `refresh` looked.
         kind: What the open file was found to be.
         vanished: Whether `refresh` found the name gone that the open file had had.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.base: int = 0
+        self.start: int = 0
         self.end: int = 0
         self.size: int = 0
         self.kind: Kind = Kind.NEW
         self.vanished: bool = False
         self._fd = -1
         self._lock = FileLock(f"{path}.lock")
+        self._locks = 0  # how many blocks of the owner's hold it
+        self._heir: Heir | None = None
+        self._former: list[tuple[int, int]] = []  # the bases and descriptors of files whose place others have taken
         self._identity = (0, 0)
         # A failed write that could not be cut off: the file, its size without, its size with it.
         self._unfinished: tuple[tuple[int, int], int, int] | None = None
@@ -53,7 +88,7 @@ class JournalFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the journal alone, in all processes.
+        """Hold the journal alone, in all processes. Blocks of one owner may lie within each other.
 
         Raises:
             NotOurFileError: The path is no journal.
@@ -61,19 +96,23 @@ class JournalFile:
         """
         if self._fd < 0:
             self._look_before_opening()
-        try:
-            self._lock.acquire()
-        except OSError as error:
-            reason = error.strerror or error
-            msg = f"cannot lock {self._lock.path}: {reason}; dead letters need a directory they may write to"
-            raise DeadLetterQueueError(msg, location=self.path) from error
+        if not self._locks:
+            try:
+                self._lock.acquire()
+            except OSError as error:
+                reason = error.strerror or error
+                msg = f"cannot lock {self._lock.path}: {reason}; dead letters need a directory they may write to"
+                raise DeadLetterQueueError(msg, location=self.path) from error
+        self._locks += 1
         try:
             yield
         finally:
-            self._lock.release()
+            self._locks -= 1
+            if not self._locks:
+                self._lock.release()
 
-    def refresh(self) -> bool:
-        """Open what the path stands for now; tell whether that is another file than before, to be read anew.
+    def refresh(self) -> Sight:
+        """Look what the path stands for now, and open it; an heir is opened by `follow`.
 
         Raises:
             NotOurFileError: It is no journal.
@@ -86,14 +125,76 @@ class JournalFile:
             except FileNotFoundError:
                 self.vanished = True
             else:
-                if (found.st_dev, found.st_ino) == self._identity and found.st_size >= self.end:
-                    self._cut_unfinished(found.st_size)
-                    self.size = found.st_size
-                    return False
+                if (found.st_dev, found.st_ino) == self._identity:
+                    if found.st_size >= self.end:
+                        self._cut_unfinished(found.st_size)
+                        self.size = found.st_size
+                        return Sight.SAME
+                elif self._finds_heir():
+                    return Sight.HEIR
         self.close_file()
         self._open()
         self.size = os.fstat(self._fd).st_size
+        return Sight.OTHER
+
+    def _finds_heir(self) -> bool:
+        """Tell whether the path stands for a file that took the open one's place, and open that aside."""
+        self._forget_heir()
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        except OSError:
+            return False
+        origin = origin_of(fd)
+        if origin is None or origin.inode != self._identity[1] or not self.end <= origin.until:
+            os.close(fd)
+            return False
+        found = os.fstat(fd)
+        self._heir = Heir(fd, (found.st_dev, found.st_ino), origin)
+        self.size = origin.until
         return True
+
+    def follow(self) -> Origin:
+        """Go on in the heir, once all of the old file is read.
+
+        The old file stays open for those places that are in it, until `let_go_of_former`.
+        """
+        heir = self._heir
+        if heir is None:
+            raise AssertionError
+        self._former.append((self.base, self._fd))
+        self.base += heir.origin.until
+        self._fd, self._identity, origin = heir
+        self._heir = None
+        self.end = self.start = origin.start
+        self.size = os.fstat(self._fd).st_size
+        self._name_unsynced = True
+        return origin
+
+    @property
+    def inode(self) -> int:
+        """The open file's number."""
+        return self._identity[1]
+
+    @property
+    def mode(self) -> int:
+        """The open file's permissions."""
+        return stat.S_IMODE(os.fstat(self._fd).st_mode)
+
+    @property
+    def has_former(self) -> bool:
+        """Whether files are open whose place others have taken."""
+        return bool(self._former)
+
+    def let_go_of_former(self) -> None:
+        """No letter is known to lie in a former file any more."""
+        for _, fd in self._former:
+            os.close(fd)
+        self._former.clear()
+
+    def _forget_heir(self) -> None:
+        if self._heir is not None:
+            os.close(self._heir.fd)
+            self._heir = None
 
     def _look_before_opening(self) -> None:
         """Refuse what is not ours before anything is made beside it."""
@@ -125,7 +226,7 @@ class JournalFile:
                 self._fd = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
             found = os.fstat(self._fd)
             self._identity = (found.st_dev, found.st_ino)
-            self.end = 0
+            self.base = self.end = 0
             # Whoever made the file or renamed it may have died before its name was durable.
             self._name_unsynced = True
             self._cut_unfinished(found.st_size)
@@ -150,7 +251,7 @@ class JournalFile:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def new_lines(self) -> Iterator[tuple[int, bytes]]:
-        """The whole lines from `end` on, each with its offset and without its end; `end` moves along.
+        """The whole lines from `end` on, each with its place and without its end; `end` moves along.
 
         What the file ends with after its last line end is a torn line: `end` stays before it.
         """
@@ -167,15 +268,15 @@ class JournalFile:
                     return
                 want *= 2  # one line is longer than that
                 continue
-            offset = self.end
+            place = self.base + self.end
             self.end += last + 1
             for each in chunk[:last].split(b"\n"):
-                yield offset, each
-                offset += len(each) + 1
+                yield place, each
+                place += len(each) + 1
 
     def torn_tail(self) -> bytes:
         """What comes after the last line end."""
-        return self.read(self.end, self.size - self.end)
+        return self.read(self.base + self.end, self.size - self.end)
 
     def cut_tail(self) -> None:
         """Cut off what comes after the last line end."""
@@ -188,11 +289,15 @@ class JournalFile:
         write_all(self._fd, b"\n")
         self.size += 1
 
-    def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes from ``offset`` on."""
-        found = os.pread(self._fd, length, offset)
+    def read(self, place: int, length: int) -> bytes:
+        """``length`` bytes from ``place`` on."""
+        fd, offset = self._fd, place - self.base
+        if offset < 0:
+            base, fd = self._former[bisect_right(self._former, place, key=lambda each: each[0]) - 1]
+            offset = place - base
+        found = os.pread(fd, length, offset)
         while len(found) < length:
-            more = os.pread(self._fd, length - len(found), offset + len(found))
+            more = os.pread(fd, length - len(found), offset + len(found))
             if not more:
                 break
             found += more
@@ -245,16 +350,14 @@ class JournalFile:
             sync(self._fd)
         self._unfinished = None
 
-    def blank(self, damaged: Iterable[tuple[int, bytes, bool]]) -> None:
-        """Overwrite damaged lines with spaces, which every reader of JSON lines passes over.
-
-        Args:
-            damaged: Offset, contents, and whether a line end must take the last byte's place.
-        """
+    def blank(self, damaged: Iterable[Damage]) -> None:
+        """Overwrite damaged lines with spaces, which every reader of JSON lines passes over."""
         fd = os.open(self.path, os.O_WRONLY)  # the other descriptor is for appending only
         try:
-            for offset, contents, end_line in damaged:
-                os.lseek(fd, offset, os.SEEK_SET)
+            for place, contents, end_line in damaged:
+                if place < self.base:  # the file that it is in has lost its name
+                    continue
+                os.lseek(fd, place - self.base, os.SEEK_SET)
                 write_all(fd, b" " * (len(contents) - end_line) + b"\n" * end_line)
             sync(fd)
         finally:
@@ -300,10 +403,12 @@ class JournalFile:
 
     def close_file(self) -> None:
         """Close the journal, but not its lock."""
+        self._forget_heir()
+        self.let_go_of_former()
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
-        self.end = 0
+        self.base = self.end = 0
 
     def close(self) -> None:
         """Close everything; the next `locked` opens it again."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from enum import Enum
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from resilio.deadletters import lines
 from resilio.deadletters.errors import NotOurFileError
 
 _FIRST_LOOK: Final = 1 << 20
+_ORIGIN_LENGTH: Final = 160  # of the line, with its end
+BEGINNING: Final = len(lines.HEADER) + _ORIGIN_LENGTH
+"""How long the first two lines of a file that was written anew are."""
 
 
 class Kind(Enum):
@@ -48,3 +51,39 @@ def recognise(fd: int, size: int, path: str) -> Kind:
         msg = f"{path} is a journal of version {first.get('version')}, which this release cannot read"
         raise NotOurFileError(msg, location=path)
     return Kind.JOURNAL
+
+
+class Origin(NamedTuple):
+    """Which file this one took the place of.
+
+    Attributes:
+        inode: That file's number.
+        until: How long it was in the end.
+        start: What lies here before that offset is what that file came to; what comes after it is new.
+        lines: How many lines lie before it.
+    """
+
+    inode: int
+    until: int
+    start: int
+    lines: int
+
+    def line(self) -> bytes:
+        """The line that says so, always of one length."""
+        keys: dict[str, Any] = {"inode": self.inode, "until": self.until, "from": self.start, "lines": self.lines}
+        short = lines.line("origin", **keys, room="")
+        return lines.line("origin", **keys, room=" " * (_ORIGIN_LENGTH - len(short)))
+
+
+def origin_of(fd: int) -> Origin | None:
+    """Which file the open one took the place of; None if it does not say."""
+    head = os.pread(fd, BEGINNING, 0)
+    if not head.startswith(lines.HEADER):
+        return None
+    found = head[len(lines.HEADER) : -1]
+    if not lines.is_sealed(found):
+        return None
+    keys = lines.parse(found)
+    if keys["op"] != "origin":
+        return None
+    return Origin(keys["inode"], keys["until"], keys["from"], keys["lines"])

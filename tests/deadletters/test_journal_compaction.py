@@ -61,7 +61,7 @@ def test_a_journal_of_mostly_dead_lines_is_written_anew(path: Path, time: HandCl
     assert path.stat().st_ino != before.st_ino
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     ops = [each["op"] for each in lines_of(path)]
-    assert ops == ["journal", "put", "attempt", "put", "attempt", "put", "claim", *(["put"] * 37)]
+    assert ops == ["journal", "origin", "put", "attempt", "put", "attempt", "put", "claim", *(["put"] * 37)]
     assert snapshot(path) == expected
     assert {each["id"]: each["status"] for each in expected[:4]} == {
         "00500": LetterStatus.WAITING,
@@ -84,8 +84,8 @@ def test_the_one_who_compacted_goes_on_without_reading_anything_anew(
     assert (letter.attempts, letter.status) == (1, LetterStatus.PARKED)
     [claims] = busy.commit([ClaimNext(3, 30.0, "next")])
     assert isinstance(claims, list)
-    # The claim on 503 ran out; 500 failed and went to the end; 501 is parked and 502 claimed.
-    assert [each.letter.id for each in claims if isinstance(each, Claim)] == ["00503", "00504", "00505"]
+    # The claim on 503 ran out, and 500 failed: they went to the end; 501 is parked and 502 claimed.
+    assert [each.letter.id for each in claims if isinstance(each, Claim)] == ["00504", "00505", "00506"]
     busy.commit(puts(time, [700]))
     assert [each.id for each in busy.peek(1000)][-1] == "00700"
 
@@ -115,11 +115,11 @@ def test_others_notice_that_too_when_the_new_file_has_grown_past_the_old_one(
 
 
 def test_purging_leaves_a_small_file(path: Path, time: HandClock) -> None:
-    """Nothing is left but the first line."""
+    """Nothing is left but the first two lines."""
     journal = Journal(path)
     journal.commit(puts(time, range(1200)))
     assert journal.commit([Purge()]) == [1200]
-    assert [each["op"] for each in lines_of(path)] == ["journal"]
+    assert [each["op"] for each in lines_of(path)] == ["journal", "origin"]
     assert journal.stats().total == 0
 
 
@@ -131,7 +131,7 @@ def test_a_journal_of_mostly_live_lines_is_left_alone(path: Path, time: HandCloc
         journal.commit(puts(time, range(3000)))
         journal.commit(removals(range(1000)))
         assert events == []
-        journal.commit(removals(range(1000, 1100)))
+        journal.commit(removals(range(1000, 2100)))
     assert len(events) == 1
 
 
@@ -140,7 +140,7 @@ class FullDisk:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._patch = patch
-        self._open, self._write, self._fsync = os.open, os.write, os.fsync
+        self._open, self._write, self._sync = os.open, os.write, os.fdatasync
 
     def refuse(self, *_: object) -> Any:
         raise OSError(28, "No space left on device")
@@ -154,7 +154,7 @@ class FullDisk:
         )
 
     def refuses_to_sync(self) -> None:
-        self._patch.setattr(os, "fsync", lambda fd: (self.refuse if _is_aside(_name(fd)) else self._fsync)(fd))
+        self._patch.setattr(os, "fdatasync", lambda fd: (self.refuse if _is_aside(_name(fd)) else self._sync)(fd))
 
     def refuses_to_rename(self) -> None:
         self._patch.setattr("pathlib.Path.replace", self.refuse)

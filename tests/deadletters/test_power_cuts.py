@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from resilio.deadletters import journal_log
+from resilio.deadletters import journal_chores
 from resilio.deadletters.journal import Journal
 from resilio.deadletters.letter import new_body
 from resilio.deadletters.store import Add, Book, ClaimNext, Release, Remove
@@ -156,7 +156,7 @@ def test_no_acknowledged_letter_is_lost_when_the_power_goes(
     seed = secrets.randbelow(1 << 32)
     print(f"seed {seed}")  # noqa: T201 -- shown when the test fails
     dice = random.Random(seed)
-    monkeypatch.setattr(journal_log, "_FEW_LINES", 100)  # many compactions
+    monkeypatch.setattr(journal_chores, "FEW_LINES", 100)  # many compactions
     with monkeypatch.context() as patch:
         disk = Disk(patch)
         day = Day(folder / "day.jsonl", disk, time, dice)
