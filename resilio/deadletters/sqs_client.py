@@ -187,10 +187,7 @@ def _load() -> tuple[Any, Any]:
         msg = "queue_url needs aiobotocore; install the extra: pip install 'resilio-toolkit[aws]'"
         raise DeadLetterQueueError(msg, location="SQS") from error
     session = sessions.get_session()
-    loader = session.get_component("data_loader")  # it keeps what it has read, so that the client need not
-    loader.load_service_model("sqs", "service-2")
-    loader.load_service_model("sqs", "endpoint-rule-set-1")
-    loader.load_data("endpoints")
+    session.register_component("data_loader", _files_of(session))
     config = configs.AioConfig(
         connect_timeout=_CONNECT_WITHIN,
         read_timeout=_ANSWER_WITHIN,
@@ -198,3 +195,17 @@ def _load() -> tuple[Any, Any]:
         retries={"total_max_attempts": 1},  # tries are made here, where they can be told apart and interrupted
     )
     return session, config
+
+
+_loaders: list[Any] = []
+
+
+def _files_of(session: Any) -> Any:
+    """What reads and keeps the client's description of SQS: the same files for every session, read once."""
+    if not _loaders:
+        loader = session.get_component("data_loader")
+        loader.load_service_model("sqs", "service-2")
+        loader.load_service_model("sqs", "endpoint-rule-set-1")
+        loader.load_data("endpoints")
+        _loaders.append(loader)
+    return _loaders[0]
