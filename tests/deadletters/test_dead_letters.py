@@ -4,10 +4,11 @@ import copy
 import json
 import pickle
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from resilio.deadletters.letter import DeadLetter, LetterIds, LetterStatus, new_body
+from resilio.deadletters.letter import DeadLetter, LetterIds, LetterStatus, attempt_line, longer, new_body
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, 999, tzinfo=UTC)
 
@@ -22,6 +23,11 @@ def letter() -> DeadLetter:
         last_failed_at=NOW + timedelta(hours=1),
         attempts=2,
         status=LetterStatus.PARKED,
+        group="ValueError in cat.py",
+        history=({"attempt": 1, "failed_at": NOW.isoformat(), "error_type": "OSError", "error_message": "no"},),
+        source={"operation": "purr", "host": "basket", "pid": 9, "version": "0.1.0"},
+        headers={"content-type": "text/plain"},
+        deduplication_key="d-1",
     )
 
 
@@ -31,8 +37,8 @@ def test_a_letter_is_a_mapping_of_its_attributes() -> None:
     assert one["message"] == {"text": "miau"}
     assert one["attempts"] == one.attempts == 2
     assert dict(one) == {name: getattr(one, name) for name in one}
-    assert set(one) == {"id", "message", "error_info", "attempts", "first_failed_at", "last_failed_at", "status"}
-    assert len(one) == 7
+    assert {"id", "message", "error_info", "attempts", "history", "status", "group"} < set(one) == set(one.to_dict())
+    assert len(one) == 13
     assert one.get("nothing") is None
     assert "status" in one
     with pytest.raises(KeyError, match="nothing"):
@@ -54,7 +60,24 @@ def test_a_letter_survives_json() -> None:
     """from_dict gives back what to_dict made, through JSON, whatever a later version has added."""
     as_json = json.loads(json.dumps(letter().to_dict()))
     assert as_json["status"] == "parked"
-    assert DeadLetter.from_dict({**as_json, "headers": {"of": "a later version"}}) == letter()
+    assert DeadLetter.from_dict({**as_json, "postage": {"of": "a later version"}}) == letter()
+
+
+def test_a_letter_of_the_first_version_is_read() -> None:
+    """What it did not have yet is empty."""
+    old = {name: value for name, value in letter().to_dict().items() if name not in _NEW_IN_2}
+    one = DeadLetter.from_dict(old)
+    assert (one.schema, one.group, one.history, one.source, one.headers, one.deduplication_key) == (
+        1,
+        "",
+        (),
+        {},
+        {},
+        None,
+    )
+
+
+_NEW_IN_2 = {"group", "history", "source", "headers", "deduplication_key", "schema"}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +109,18 @@ def test_the_quick_way_to_a_new_letters_json_gives_the_same_json() -> None:
     body = new_body("abc", message, info, NOW)
     made = DeadLetter("abc", message, info, NOW, NOW)
     assert DeadLetter.from_dict(json.loads(body)) == made
-    assert list(json.loads(body)) == list(made.to_dict())
+    assert next(iter(json.loads(body))) == "id"
+    assert {*json.loads(body), "headers"} == set(made.to_dict())
+
+
+def test_of_a_long_history_the_first_and_the_last_ten_are_kept() -> None:
+    """And how many lie between; texts are cut, for the last error is there in full."""
+    history: list[Any] = []
+    for number in range(1, 31):
+        history = longer(history, attempt_line(number, NOW, {"error_type": "E", "error_message": "x" * 10_000}))
+    numbers = [each.get("attempt", each) for each in history]
+    assert numbers == [*range(1, 11), {"left_out": 10}, *range(21, 31)]
+    assert len(history[0]["error_message"]) == 2000
 
 
 # -- ids ---------------------------------------------------------------------------------------------------------------
