@@ -389,11 +389,11 @@ def is_transient(error: BaseException) -> bool:  # noqa: PLR0911 -- one answer f
     declared = getattr(error, "retryable", None)
     if isinstance(declared, bool):
         return declared
+    if _botocore_code(error) in _THROTTLING_CODES:
+        return True
     status = http_status(error)
     if status is not None:
         return status in _RETRYABLE_STATUSES or 500 <= status <= 599  # noqa: PLR2004
-    if _botocore_code(error) in _THROTTLING_CODES:
-        return True
     if isinstance(error, (ConnectionError, builtins.TimeoutError)):
         return True
     return any(
