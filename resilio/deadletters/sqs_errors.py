@@ -144,7 +144,7 @@ def entry_error(code: str, text: str, *, is_ours: bool, location: str) -> Remote
     kind: type[RemoteQueueError]
     if code in _DENIED:
         kind = RemoteQueueDeniedError
-    elif code in _THROTTLED or "Throttl" in code:
+    elif code in _THROTTLED or "hrottl" in code:
         kind = RemoteQueueThrottledError
     else:
         kind = LetterRefusedError if is_ours else RemoteQueueUnreachableError
@@ -155,6 +155,8 @@ def _judged(  # noqa: PLR0911 -- one answer for each kind of trouble
     error: Exception, code: str, status: int
 ) -> tuple[type[RemoteQueueError], str]:
     name = type(error).__name__
+    if code in _THROTTLED or "hrottl" in code:  # some of these come with the status of a denial
+        return RemoteQueueThrottledError, "SQS wants fewer calls; try again later"
     if code in _EXPIRED:
         return RemoteQueueDeniedError, "the credentials have expired; renew them"
     if code in _DENIED or status == 403:  # noqa: PLR2004 -- forbidden
@@ -163,8 +165,6 @@ def _judged(  # noqa: PLR0911 -- one answer for each kind of trouble
         return RemoteQueueDeniedError, "there are no credentials that can be used; configure some"
     if code in _MISSING:
         return RemoteQueueMissingError, "there is no such queue; check queue_url and region"
-    if code in _THROTTLED or (is_transient(error) and "hrottl" in code):
-        return RemoteQueueThrottledError, "SQS wants fewer calls; try again later"
     if status in _SERVER_ERRORS:
         return RemoteQueueUnreachableError, "SQS is out of order; try again later"
     if is_transient(error) or (not code and isinstance(error, OSError)):
