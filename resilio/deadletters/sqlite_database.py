@@ -33,7 +33,7 @@ BUSY_TIMEOUT: Final = 30.0
 """Seconds for which a lock that another process holds is waited for."""
 
 _PRIVATE: Final = 0o600
-_CHECKPOINT_PAGES: Final = 1000  # the log is carried over into the database when it has so many
+_CHECKPOINT_PAGES: Final = 2000  # the log is carried over into the database when it has so many
 _LARGEST_LOG: Final = 64 << 20  # bytes; past this a checkpoint waits for those who read
 _KEPT_LOG: Final = 8 << 20
 _PATIENCE_WITH_READERS: Final = 1.0
@@ -135,7 +135,7 @@ class Database:
         if self._missed != seat.identity:  # else the other connection has told of it
             self._missed = seat.identity
             try:
-                [letters] = connection.execute("SELECT letters FROM totals").fetchone()
+                [letters] = connection.execute("SELECT count(*) FROM letters").fetchone()
             except sqlite3.Error:
                 letters = 0
             self._vanished(letters)
@@ -219,7 +219,7 @@ class Database:
         connection.execute("BEGIN EXCLUSIVE")
         try:
             if self._is_new(connection):  # else somebody was faster
-                for statement in (*schema.TABLES, *schema.TRIGGERS):
+                for statement in (*schema.TABLES, schema.TRIGGER):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {schema.VERSION}")
                 connection.execute(f"PRAGMA application_id = {schema.APPLICATION}")

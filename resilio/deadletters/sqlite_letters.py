@@ -5,8 +5,10 @@ Within the transaction of whoever calls, which is alone with the database then.
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
@@ -14,7 +16,7 @@ from resilio._core import clock
 from resilio.deadletters import sqlite_schema as schema
 from resilio.deadletters.encoding import dump, may_hold, unwrapped, with_message
 from resilio.deadletters.letter import DeadLetter, LetterBody, LetterStatus, attempt_line, longer, moment
-from resilio.deadletters.sqlite_schema import AGAIN, FRESH, GIVEN_BACK, text
+from resilio.deadletters.sqlite_schema import AGAIN, GIVEN_BACK, text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -91,15 +93,21 @@ def row_at(connection: sqlite3.Connection, seq: int) -> Row | None:
     return next(rows(connection, "seq = ?", [seq]), None)
 
 
+def total(connection: sqlite3.Connection) -> int:
+    """How many letters there are."""
+    [count] = connection.execute("SELECT coalesce(sum(letters), 0) FROM counts").fetchone()
+    return int(count)
+
+
 def page(
     connection: sqlite3.Connection, limit: int, after: str | None, where: LetterFilter
 ) -> Iterator[tuple[Row, DeadLetter | None]]:
     """Up to ``limit`` letters that ``where`` means, in the order in which they came, and those that are damaged."""
     now = clock.utcnow()
     wanted, values = schema.conditions(where, now)
-    index = schema.looking_index(where)
-    if index == schema.BY_TIME and where.since is not None and _are_many(connection, where.since):
-        index = ""  # sorting them all for one page takes longer than passing over those before
+    indexes = schema.looking_indexes(where)
+    if where.since is not None and "time" in indexes[0][0] and _are_many(connection, where.since):
+        indexes = [("", "1")]  # sorting them all for one page takes longer than passing over those before
     start = 0
     if after is not None:
         known = connection.execute("SELECT seq FROM letters WHERE id = ?", [text(after)]).fetchone()
@@ -113,7 +121,11 @@ def page(
     while count < limit:
         at_once = _AT_ONCE if needle is not None else min(limit - count, _AT_ONCE)
         seen = 0
-        for row in rows(connection, f"seq > ?{wanted} ORDER BY seq LIMIT ?", [start, *values, at_once], index):
+        found = [
+            rows(connection, f"seq > ? AND {condition}{wanted} ORDER BY seq LIMIT ?", [start, *values, at_once], index)
+            for index, condition in indexes
+        ]
+        for row in islice(heapq.merge(*found), at_once):  # no two have the same seq, so that no more is compared
             seen += 1
             start = row.seq
             if needle is not None and not _may_hold(row, needle):
@@ -148,10 +160,10 @@ def _may_hold(row: Row, needle: str) -> bool:
 
 def add(connection: sqlite3.Connection, letters: Sequence[Add]) -> list[str | Exception]:
     """Keep letters; give for each the id under which it is kept, or why its body is none."""
-    [last] = connection.execute("SELECT places FROM totals").fetchone()
+    [last] = connection.execute("SELECT coalesce(max(seq), 0) FROM letters").fetchone()
     outcomes: list[str | Exception] = []
     new: list[tuple[Any, ...]] = []
-    bodies: list[bytes] = []
+    contents: list[tuple[int, int, bytes]] = []
     keys: dict[str, str] = {}
     seq = last
     for letter_id, body, key in letters:
@@ -160,39 +172,30 @@ def add(connection: sqlite3.Connection, letters: Sequence[Add]) -> list[str | Ex
             if kept is not None:
                 outcomes.append(kept)
                 continue
+            keys[key] = letter_id
         try:
-            filed = _filed(body)
+            group, error_type, first, at, attempts = _filed(body)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             outcomes.append(ValueError(f"{letter_id}: not a dead letter: {error!r}"))
             continue
-        if key is not None:
-            keys[key] = letter_id
         seq += 1
-        new.append((seq, seq, text(letter_id), *filed, None if key is None else text(key)))
-        bodies.append(body)
+        new.append(
+            (seq, seq, text(letter_id), group, error_type, first, at, attempts, None if key is None else text(key))
+        )
+        raw = bytes(body)
+        contents.append((seq, crc32(raw), raw))
         outcomes.append(letter_id)
-    if new:
-        _insert(connection, last, new, bodies)
-    return outcomes
-
-
-def _insert(connection: sqlite3.Connection, last: int, new: list[tuple[Any, ...]], bodies: list[bytes]) -> None:
-    count = connection.executemany(_ADD, new).rowcount
-    kept = zip(new, bodies, strict=True)
+    count = connection.executemany(_ADD, new).rowcount if new else 0
     if count != len(new):  # some are there already
         found = {seq for (seq,) in connection.execute("SELECT seq FROM letters WHERE seq > ?", [last])}
-        kept = ((row, body) for row, body in kept if row[0] in found)  # type: ignore[assignment]
-    groups: Counter[str] = Counter()
-    contents = []
-    for row, body in kept:
-        groups[row[3]] += 1
-        contents.append((row[0], crc32(body), bytes(body)))
+        new = [each for each in new if each[0] in found]
+        contents = [each for each in contents if each[0] in found]
     connection.executemany("INSERT INTO contents (seq, crc, body) VALUES (?, ?, ?)", contents)
     connection.executemany(
         "INSERT INTO counts VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET letters = letters + excluded.letters",
-        groups.items(),
+        Counter([each[3] for each in new]).items(),
     )
-    connection.execute("UPDATE totals SET letters = letters + ?, places = ?", [count, new[-1][0]])
+    return outcomes
 
 
 def _known(connection: sqlite3.Connection, letter_id: str) -> str | None:
@@ -243,12 +246,12 @@ def next_free(connection: sqlite3.Connection, limit: int, where: LetterFilter, n
         return
     wanted, values = schema.conditions(where, now)
     needle = None if where.text is None else where.text.casefold()
-    for line in (GIVEN_BACK, FRESH, AGAIN):
+    for index, condition in schema.lines_in_order(where):
         found = rows(
             connection,
-            f"parked = 0 AND line = ? AND available <= ?{wanted} ORDER BY available, place LIMIT ?",
-            [line, now.timestamp(), *values, limit if needle is None else -1],
-            f"INDEXED BY {schema.claiming_index(where)}",
+            f"{condition % wanted} LIMIT ?",
+            [now.timestamp(), *values, limit if needle is None else -1],
+            index,
         )
         for row in found:
             if needle is None or _may_hold(row, needle):
@@ -303,8 +306,8 @@ def book(connection: sqlite3.Connection, failed: Book) -> int | None:
     if row.token is None or row.token == failed.token:
         # It goes to the end: those that have waited longer are next.
         due = at if failed.not_before is None else failed.not_before
-        connection.execute("UPDATE totals SET places = places + 1")
-        [place] = connection.execute("SELECT places FROM totals").fetchone()
+        connection.execute("UPDATE places SET last = last + 1")
+        [place] = connection.execute("SELECT last FROM places").fetchone()
         connection.execute(
             "UPDATE letters SET token = NULL, line = ?, available = ?, place = ? WHERE seq = ?",
             [AGAIN, due.timestamp(), place, row.seq],
@@ -353,15 +356,15 @@ def prune(connection: sqlite3.Connection, older_than: datetime | None, at_most: 
         )
     delete(connection, past)
     if at_most is not None:
-        [total] = connection.execute("SELECT letters FROM totals").fetchone()
+        beyond = total(connection) - at_most
         for condition, index in (("parked = 1", "INDEXED BY letters_kept_parked"), ("parked = 0", "NOT INDEXED")):
-            if total > at_most:
+            if beyond > 0:
                 found = connection.execute(
                     f"SELECT seq, id FROM letters {index} WHERE {condition} AND {free} ORDER BY seq LIMIT ?",  # noqa: S608
-                    [now, total - at_most],
+                    [now, beyond],
                 ).fetchall()
                 delete(connection, found)
-                total -= len(found)
+                beyond -= len(found)
                 past += found
     return [id_of(each) for _, each in past]
 
@@ -373,14 +376,13 @@ def delete(connection: sqlite3.Connection, these: Iterable[tuple[int, str]]) -> 
 
 def purge(connection: sqlite3.Connection) -> int:
     """Delete every letter, and tell how many there were."""
-    [count] = connection.execute("SELECT letters FROM totals").fetchone()
+    count = total(connection)
     # Without triggers SQLite empties a table at once. They come back with the same commit.
     connection.execute("DROP TRIGGER letters_gone")
     for table in ("letters", "contents", "counts"):
         connection.execute(f"DELETE FROM {table}")  # noqa: S608 -- our own names
-    connection.execute("UPDATE totals SET letters = 0, parked = 0")
-    connection.execute(schema.TRIGGERS[0])
-    return int(count)
+    connection.execute(schema.TRIGGER)
+    return count
 
 
 def set_aside(connection: sqlite3.Connection, damaged: Iterable[Row]) -> None:

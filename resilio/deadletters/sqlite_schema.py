@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from resilio.deadletters.letter import LetterStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from resilio.deadletters.letter_filter import LetterFilter
@@ -25,30 +26,19 @@ APPLICATION: Final = 0x52_44_4C_51
 VERSION: Final = 1
 """The layout that this release writes and reads."""
 
-BY_TIME: Final = "INDEXED BY letters_by_time"
-
 GIVEN_BACK: Final = 0
 FRESH: Final = 1
 AGAIN: Final = 2
 
-# The sums in `totals` and `counts` are kept with the letters, so that nobody has to count a million of them. Letters
-# come in batches, whose writer adds them up; whatever deletes or parks one, a person with a shell included, is seen by
-# a trigger.
-TRIGGERS: Final = (
-    """
+# `counts` is kept with the letters, so that nobody has to count a million of them. Letters come in batches, whose
+# writer adds them up; whatever deletes one, a person with a shell included, is seen by a trigger.
+TRIGGER: Final = """
     CREATE TRIGGER letters_gone AFTER DELETE ON letters BEGIN
         DELETE FROM contents WHERE seq = old.seq;
-        UPDATE totals SET letters = letters - 1, parked = parked - old.parked;
         UPDATE counts SET letters = letters - 1 WHERE grp = old.grp;
         DELETE FROM counts WHERE grp = old.grp AND letters <= 0;
     END
-    """,
     """
-    CREATE TRIGGER letters_parked AFTER UPDATE OF parked ON letters WHEN new.parked <> old.parked BEGIN
-        UPDATE totals SET parked = parked + new.parked - old.parked;
-    END
-    """,
-)
 
 TABLES: Final = (
     """
@@ -77,15 +67,17 @@ TABLES: Final = (
     )
     """,
     "CREATE TABLE counts (grp TEXT PRIMARY KEY, letters INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE totals (letters INTEGER NOT NULL, parked INTEGER NOT NULL, places INTEGER NOT NULL)",
-    "INSERT INTO totals VALUES (0, 0, 0)",
+    # Letters that failed stand behind those that have not, whenever those came.
+    "CREATE TABLE places (last INTEGER NOT NULL)",
+    "INSERT INTO places VALUES (281474976710656)",
     # Contents that failed their checksum, set aside: nothing reads them but a person.
     "CREATE TABLE damaged (seq INTEGER, id TEXT, set_aside_at REAL, crc INTEGER, body BLOB, attempt BLOB)",
+    # A letter that comes goes into as few of these as will do: each is a page more to be written with its batch.
     "CREATE INDEX letters_next ON letters (line, available, place) WHERE parked = 0",
-    "CREATE INDEX letters_next_of_group ON letters (grp, line, available, place) WHERE parked = 0",
-    "CREATE INDEX letters_next_of_error ON letters (error_type, line, available, place) WHERE parked = 0",
-    "CREATE INDEX letters_by_group ON letters (grp)",
-    "CREATE INDEX letters_by_error ON letters (error_type)",
+    "CREATE INDEX letters_fresh_by_group ON letters (grp) WHERE line = 1",
+    "CREATE INDEX letters_fresh_by_error ON letters (error_type) WHERE line = 1",
+    "CREATE INDEX letters_other_by_group ON letters (grp, parked, line, available, place) WHERE line <> 1",
+    "CREATE INDEX letters_other_by_error ON letters (error_type, parked, line, available, place) WHERE line <> 1",
     "CREATE INDEX letters_by_time ON letters (last_failed_at)",
     "CREATE INDEX letters_by_token ON letters (token) WHERE token IS NOT NULL",
     "CREATE INDEX letters_claimed ON letters (available) WHERE token IS NOT NULL",
@@ -134,25 +126,35 @@ def conditions(where: LetterFilter, now: datetime) -> tuple[str, list[Any]]:
     return "".join(found), values
 
 
-def looking_index(where: LetterFilter) -> str:
-    """The index that finds letters in the order in which they came; none where most letters are meant."""
-    if where.group is not None:
-        name = "letters_by_group"
-    elif where.error is not None:
-        name = "letters_by_error"
-    elif where.status is LetterStatus.PARKED:
-        name = "letters_kept_parked"
-    elif where.status is LetterStatus.CLAIMED:
-        name = "letters_claimed"
-    elif where.since is not None:
-        return BY_TIME
-    else:
-        return ""
-    return f"INDEXED BY {name}"
+def looking_indexes(where: LetterFilter) -> list[tuple[str, str]]:
+    """The indexes that find letters, in the order in which they came, and what holds for all in each.
+
+    None where most letters are meant.
+    """
+    if where.group is not None or where.error is not None:
+        column = "error" if where.group is None else "group"
+        return [
+            (f"INDEXED BY letters_fresh_by_{column}", f"line = {FRESH}"),
+            (f"INDEXED BY letters_other_by_{column}", f"line <> {FRESH}"),
+        ]
+    match where.status:
+        case LetterStatus.PARKED:
+            return [("INDEXED BY letters_kept_parked", "parked = 1")]
+        case LetterStatus.CLAIMED:
+            return [("INDEXED BY letters_claimed", "token IS NOT NULL")]
+        case _:
+            return [("INDEXED BY letters_by_time" if where.since is not None else "", "1")]
 
 
-def claiming_index(where: LetterFilter) -> str:
-    """The index that has the letters in the order in which they are handed out."""
-    if where.group is not None:
-        return "letters_next_of_group"
-    return "letters_next" if where.error is None else "letters_next_of_error"
+def lines_in_order(where: LetterFilter) -> Iterator[tuple[str, str]]:
+    """Who may be handed out next: each line, as the index to use and the condition and order of its letters."""
+    column = None if where.group is None and where.error is None else "error" if where.group is None else "group"
+    for line in (GIVEN_BACK, FRESH, AGAIN):
+        condition = f"parked = 0 AND line = {line} AND available <= ?"
+        if column is None:
+            yield "INDEXED BY letters_next", f"{condition}%s ORDER BY available, place"
+        elif line == FRESH:
+            yield f"INDEXED BY letters_fresh_by_{column}", f"{condition}%s ORDER BY seq"
+        else:
+            index = f"INDEXED BY letters_other_by_{column}"
+            yield index, f"{condition} AND line <> {FRESH}%s ORDER BY available, place"

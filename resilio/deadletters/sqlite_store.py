@@ -121,7 +121,8 @@ class SqliteStore:
         with self._events_told_after(), self._reading() as connection:
             connection.execute("BEGIN")  # one moment for all of it
             now = clock.utcnow()
-            [total, kept_parked] = connection.execute("SELECT letters, parked FROM totals").fetchone()
+            total = letters.total(connection)
+            [kept_parked] = connection.execute("SELECT count(*) FROM letters WHERE parked = 1").fetchone()
             [claimed, claimed_parked] = connection.execute(
                 "SELECT count(*), coalesce(sum(parked), 0) FROM letters INDEXED BY letters_claimed "
                 "WHERE token IS NOT NULL AND available > ?",
