@@ -49,6 +49,7 @@ class Forwarder:
         self._retry_every = retry_every
         self._lock = threading.Lock()
         self._task: tuple[int, asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
+        self._is_up = False  # whether the last letters that were handed on arrived
         self._calls = 0  # how often `start` was called
         self.refused: set[str] = set()
         """The ids of letters in the file that the remote store never takes."""
@@ -128,10 +129,14 @@ class Forwarder:
         refused: list[Claim] = []
         try:
             while True:
-                claims = await self._local.claim(_AT_ONCE, seconds=2 * self._deadline + 1)
+                # One letter finds out whether the remote queue is back; the others can be had meanwhile.
+                most = _AT_ONCE if self._is_up else 1
+                claims = await self._local.claim(most, seconds=2 * self._deadline + 1)
                 if not claims:
                     return count
+                self._is_up = False
                 count += await self._uninterrupted(claims, refused)
+                self._is_up = True
         finally:
             if count and events.listeners:
                 remote = self._remote.location
@@ -151,6 +156,8 @@ class Forwarder:
                 await asyncio.wait([task])
             if not task.done():
                 task.cancel()
+            elif not task.cancelled():
+                task.exception()  # what was not handed on waits in the file; nobody is left to tell
             raise
         return task.result()
 
