@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from resilio.deadletters.errors import DeadLetterQueueError
 from resilio.deadletters.letter import DeadLetter
@@ -117,7 +117,7 @@ class SqsIndex:
             except sqlite3.Error as error:
                 raise self._unusable(error) from error
 
-    def _ask(self, question: str, *values: object) -> list[tuple[object, ...]]:
+    def _ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 return self._opened().execute(question, values).fetchall()

@@ -67,7 +67,8 @@ class Lane:
         answer = await self.client.call(
             "get_queue_attributes", doing="ask about", QueueUrl=self._url, AttributeNames=list(names)
         )
-        return answer.get("Attributes", {})
+        found: dict[str, str] = answer.get("Attributes", {})
+        return found
 
     async def receive(self, most: int, *, seconds: float, wait: int) -> list[dict[str, Any]]:
         """Up to ten messages, hidden from others for ``seconds``.
