@@ -20,7 +20,6 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 
 from resilio._core import clock, dice, events
-from resilio._core.cancellation import is_interruption
 from resilio.deadletters import durable
 from resilio.deadletters.codec import is_sealed
 from resilio.deadletters.encoding import carry, dump, safe_repr
@@ -38,12 +37,13 @@ from resilio.deadletters.together import each_of
 from resilio.deadletters.worker import in_worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from resilio.deadletters.letter_filter import LetterFilter
     from resilio.deadletters.sealed_store import SealedStore
+    from resilio.deadletters.store import Claim
 
-__all__ = ("Place", "add_letter", "export_letters", "import_letters", "move_letters")
+__all__ = ("Place", "export_letters", "import_letters", "move_letters")
 
 Place: TypeAlias = str | os.PathLike[str] | IO[str] | IO[bytes]
 """A path, or a file that is open for text or for bytes."""
@@ -52,19 +52,30 @@ _PAGE: Final = 500
 _AT_ONCE: Final = 50
 
 
-async def add_letter(store: SealedStore, letter: DeadLetter) -> None:
-    """Keep a letter that comes from somewhere else, with all that it says; parked if it was parked there.
+async def _take_in(store: SealedStore, letters: Sequence[DeadLetter]) -> None:
+    """Keep letters that come from somewhere else, in their order, with all that they say; parked if they were parked.
 
     Raises:
-        DeadLetterQueueError: The store did not take it.
+        DeadLetterQueueError: The store did not take one; others may have been kept.
     """
-    is_new_and_parked = letter.status is LetterStatus.PARKED and await store.get(letter.id) is None
-    if store.sealing is not None:
-        letter = store.sealing.letter(letter)
-    body = dump(_to_json(replace(letter, status=LetterStatus.WAITING)))
-    await store.add(letter.id, body, deduplication_key=letter.deduplication_key)
-    if is_new_and_parked:
-        await store.park(letter.id, parked=True)
+    parked: list[str] = []
+
+    async def look(letter: DeadLetter) -> None:
+        if await store.get(letter.id) is None:  # what is there already stays as it is
+            parked.append(letter.id)
+
+    async def add(letter: DeadLetter) -> None:
+        if store.sealing is not None:
+            letter = store.sealing.letter(letter)
+        body = dump(_to_json(replace(letter, status=LetterStatus.WAITING)))
+        await store.add(letter.id, body, deduplication_key=letter.deduplication_key)
+
+    async def park(letter_id: str) -> None:
+        await store.park(letter_id, parked=True)
+
+    await each_of(look, [each for each in letters if each.status is LetterStatus.PARKED], at_once=_AT_ONCE)
+    await each_of(add, letters, at_once=_AT_ONCE)  # nothing is awaited before the store has them, in this order
+    await each_of(park, parked, at_once=_AT_ONCE)
 
 
 def _to_json(letter: DeadLetter) -> dict[str, Any]:
@@ -194,11 +205,7 @@ async def _import_lines(store: SealedStore, lines: Iterable[str | bytes], name: 
         if not page:
             return count
         letters = [_parse(store, line, f"line {number} of {name}") for number, line in page if line.strip()]
-
-        async def keep(letter: DeadLetter) -> None:
-            await add_letter(store, letter)
-
-        await each_of(keep, letters, at_once=_AT_ONCE)
+        await _take_in(store, letters)
         count += len(letters)
 
 
@@ -231,38 +238,42 @@ async def move_letters(source: SealedStore, target: SealedStore, where: LetterFi
     where = replace(where, until=until if where.until is None else min(where.until, until))
     moved = 0
     skipped: set[str] = set()
-
-    async def move(letter_id: str) -> None:
-        nonlocal moved
-        if await _move_one(source, target, letter_id):
-            moved += 1
-        else:
-            skipped.add(letter_id)
-
     while True:
-        page = await source.peek(_PAGE + len(skipped), where=where)  # from the start: those behind us are gone
-        ids = [each.id for each in page if each.id not in skipped]
-        if not ids:
+        page = await source.peek(_AT_ONCE + len(skipped), where=where)  # from the start: those behind us are gone
+        letters = [each for each in page if each.id not in skipped]
+        if not letters:
             return moved
-        await each_of(move, ids, at_once=_AT_ONCE)
+        ids = await _move_page(source, target, letters)
+        moved += len(ids)
+        skipped.update(each.id for each in letters if each.id not in ids)
+        if events.listeners:
+            for letter_id in ids:
+                events.emit(LetterMoved(location=source.location, message_id=letter_id, to=target.location))
 
 
 _CLAIM: Final = 60.0
 
 
-async def _move_one(source: SealedStore, target: SealedStore, letter_id: str) -> bool:
+async def _move_page(source: SealedStore, target: SealedStore, letters: Sequence[DeadLetter]) -> set[str]:
+    """Move those of the letters that nobody has claimed, and return their ids."""
+    claims: dict[str, Claim] = {}
+
+    async def claim(letter: DeadLetter) -> None:
+        with suppress(MessageClaimedError, MessageNotFoundError):
+            claims[letter.id] = await source.claim_one(letter.id, seconds=_CLAIM)
+
+    async def settle(letter_id: str) -> None:
+        await source.settle(claims[letter_id])
+        del claims[letter_id]
+
     try:
-        claim = await source.claim_one(letter_id, seconds=_CLAIM)
-    except (MessageClaimedError, MessageNotFoundError):
-        return False
-    try:
-        await add_letter(target, claim.letter)
-        await source.settle(claim)
-    except BaseException as error:
-        if is_interruption(error) or isinstance(error, DeadLetterQueueError):
+        await each_of(claim, letters, at_once=_AT_ONCE)
+        taken = [replace(claims[each.id].letter, status=each.status) for each in letters if each.id in claims]
+        await _take_in(target, taken)
+        await each_of(settle, [each.id for each in taken], at_once=_AT_ONCE)
+    finally:
+        if claims:  # it did not come to its end
             with anyio.move_on_after(GIVE_BACK_WITHIN, shield=True), suppress(DeadLetterQueueError):
-                await source.release(claim.token)
-        raise
-    if events.listeners:
-        events.emit(LetterMoved(location=source.location, message_id=letter_id, to=target.location))
-    return True
+                for each in claims.values():
+                    await source.release(each.token)
+    return {each.id for each in taken}
