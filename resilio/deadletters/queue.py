@@ -93,7 +93,7 @@ class DeadLetterQueue(Tidying):
             default such a message is refused.
         encoder: Carries more than JSON does: bytes, dates, decimals, dataclasses and the like, as its table says.
         codec: Encrypts messages, errors, headers and history at rest, such as a `FernetCodec`. Ids, times, status and
-            group stay readable.
+            group, which has the class of the error and the function that raised it, stay readable.
         store: A store that the caller has made, in place of the first three.
 
     Raises:
