@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from resilio.deadletters.journal_columns import Columns, Groups
 from resilio.deadletters.letter import moment
-from resilio.deadletters.lines import UNLABELLED, Label, label_of, parse, put_id, put_key
+from resilio.deadletters.lines import is_put, parse, put_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -119,9 +119,9 @@ class LetterIndex:
         Raises:
             LookupError: The line says something that this version does not know.
         """
-        letter_id = put_id(found)
-        if letter_id is not None:
-            self.put(letter_id, offset, len(found), label_of(found), put_key(found))
+        put = put_of(found)
+        if put is not None:
+            self.put(put.letter_id, offset, len(found), put.group, put.failed_at, put.key)
             return
         self.lines += 1
         place = Place(offset, len(found))
@@ -147,14 +147,22 @@ class LetterIndex:
                 msg = f"unknown line {unknown!r}"
                 raise LookupError(msg)
 
-    def put(self, letter_id: str, offset: int, length: int, label: Label = UNLABELLED, key: str | None = None) -> None:
+    def put(
+        self,
+        letter_id: str,
+        offset: int,
+        length: int,
+        group: str = "",
+        failed_at: float = 0.0,
+        key: str | None = None,
+    ) -> None:
         """Take in the line of a letter; an id that is there already changes nothing."""
         self.lines += 1
         letters = self.letters
         if letter_id in letters:
             return
-        group = self.groups.enter(label.group)
-        letters[letter_id] = slot = self.columns.take(offset, length, group, label.failed_at)
+        number = self.groups.enter(group)
+        letters[letter_id] = slot = self.columns.take(offset, length, number, failed_at)
         self.needed += 1
         self._fresh.append(letter_id)
         if key is not None:
@@ -262,7 +270,7 @@ class LetterIndex:
         slot = self.letters.get(letter_id)
         if slot is None:
             return None
-        if put_id(found) is not None:
+        if is_put(found):
             place: Place | None = self.place(slot)
         else:
             name = _PARTS[found[:_KIND]]

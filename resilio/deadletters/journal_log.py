@@ -30,12 +30,11 @@ from resilio.deadletters.letter import DeadLetter, LetterStatus, moment
 from resilio.deadletters.letter_filter import LetterFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from resilio.deadletters.index import Past
     from resilio.deadletters.journal_file import Damage
-    from resilio.deadletters.lines import Label
 
 _MUCH: Final = 8 << 20  # bytes to read that others would wait for too long
 
@@ -124,23 +123,20 @@ class JournalLog:
         self.unsaved = origin.lines
 
     def _read_on(self) -> None:
-        before = self.index.lines
-        for place, found in self.file.new_lines():
-            if lines.is_sealed(found):
-                self._apply(found, place)
-            elif found and not found.isspace():
-                at = lines.sealed_part(found)
-                if at > 0:
-                    self._apply(found[at:], place + at)
-                self._damaged.append((place, found[:at] if at > 0 else found, at > 0))
-        self.unsaved += self.index.lines - before
-
-    def _apply(self, found: bytes, offset: int) -> None:
+        before, apply = self.index.lines, self.index.apply
         try:
-            self.index.apply(found, offset)
+            for place, found in self.file.new_lines():
+                if lines.is_sealed(found):
+                    apply(found, place)
+                elif found and not found.isspace():
+                    at = lines.sealed_part(found)
+                    if at > 0:
+                        apply(found[at:], place + at)
+                    self._damaged.append((place, found[:at] if at > 0 else found, at > 0))
         except LookupError as error:
             msg = f"{self.file.path} was written by a later release: {error.args[0]}"
             raise NotOurFileError(msg, location=self.file.path) from error
+        self.unsaved += self.index.lines - before
 
     # -- looking at letters --------------------------------------------------------------------------------------------
 
@@ -280,7 +276,7 @@ class JournalLog:
             place += len(each)
         self.unsaved += len(new)
 
-    def write_letters(self, new: Sequence[NewLetter]) -> None:
+    def write_letters(self, new: Collection[NewLetter]) -> None:
         """The same for lines that put letters.
 
         Raises:
@@ -289,8 +285,8 @@ class JournalLog:
         file, put = self.file, self.index.put
         place = file.base + file.end
         file.append(b"".join([each.line for each in new]))
-        for letter_id, line, label, key in new:
-            put(letter_id, place, len(line) - 1, label, key)
+        for line, (letter_id, group, failed_at, key) in new:
+            put(letter_id, place, len(line) - 1, group, failed_at, key)
             place += len(line)
         self.unsaved += len(new)
 
@@ -298,10 +294,8 @@ class JournalLog:
 class NewLetter(NamedTuple):
     """The line that puts a letter, and what the index is to know of it."""
 
-    letter_id: str
     line: bytes
-    label: Label
-    key: str | None
+    put: lines.Put
 
 
 def status_of(past: Past, now: datetime) -> LetterStatus:

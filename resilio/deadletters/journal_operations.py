@@ -59,12 +59,7 @@ def perform(log: JournalLog, operations: Sequence[Operation]) -> list[Outcome]:
                     outcomes.append(known)
                     continue
                 keys[key] = letter_id
-            line = lines.put_line(body, key)
-            if isinstance(body, LetterBody):
-                label = lines.Label(body.group, body.failed_at.timestamp())
-            else:
-                label = lines.label_of(line[:-1])
-            letters[letter_id] = NewLetter(letter_id, line, label, key)
+            letters[letter_id] = _new_letter(letter_id, body, key)
             outcomes.append(letter_id)
             continue
         if letters:  # all others look at what those before them have left
@@ -78,6 +73,13 @@ def perform(log: JournalLog, operations: Sequence[Operation]) -> list[Outcome]:
     if letters:
         log.write_letters(letters.values())
     return outcomes
+
+
+def _new_letter(letter_id: str, body: bytes, key: str | None) -> NewLetter:
+    line = lines.put_line(body, key)
+    if isinstance(body, LetterBody):
+        return NewLetter(line, lines.Put(letter_id, body.group, body.failed_at.timestamp(), key))
+    return NewLetter(line, lines.put_of(line[:-1]) or lines.Put(letter_id, "", 0.0, key))
 
 
 def _decide(log: JournalLog, operation: Operation, new: list[bytes]) -> Outcome:

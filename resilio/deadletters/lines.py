@@ -29,19 +29,21 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from resilio.deadletters.encoding import dump, unwrapped
-from resilio.deadletters.letter import moment
+from resilio.deadletters.letter import SCHEMA, moment
 
 VERSION: Final = 1
 
-_SEAL: Final = b',"crc":"'
 _SEAL_LENGTH: Final = len(b',"crc":"00000000"}')
 _PUT: Final = b'{"op":"put","letter":'
 _PUT_ID: Final = b'{"op":"put","letter":{"id":"'
 _KEYED_PUT: Final = b'{"op":"put","key":'
+_PUTS: Final = (_PUT, _KEYED_PUT)
 
 
 def seal(unsealed: bytes) -> bytes:
@@ -66,10 +68,9 @@ HEADER: Final = line("journal", format="resilio dead letters", version=VERSION)
 
 def is_sealed(found: bytes) -> bool:
     """Tell whether a line, without its end, is whole and undamaged."""
-    seal_at = len(found) - _SEAL_LENGTH
-    if seal_at <= 0 or found[seal_at : seal_at + 8] != _SEAL or found[-2:] != b'"}':
-        return False
-    return found[-10:-2] == b"%08x" % crc32(memoryview(found)[:seal_at])
+    return len(found) > _SEAL_LENGTH and found[-_SEAL_LENGTH:] == b',"crc":"%08x"}' % crc32(
+        memoryview(found)[:-_SEAL_LENGTH]
+    )
 
 
 def sealed_part(found: bytes) -> int:
@@ -85,24 +86,76 @@ def sealed_part(found: bytes) -> int:
     return -1
 
 
-def put_id(found: bytes) -> str | None:
-    """The letter's id if the line is a put, without parsing the letter; None for any other line."""
-    if not found.startswith(_PUT):
-        return parse(found)["letter"]["id"] if found.startswith(_KEYED_PUT) else None
-    if found.startswith(_PUT_ID):
-        quoted = found[len(_PUT_ID) : found.index(b'"', len(_PUT_ID))]
-        if b"\\" not in quoted:
-            return quoted.decode()
-    letter_id: str = json.loads(found)["letter"]["id"]
-    return letter_id
+def is_put(found: bytes) -> bool:
+    """Tell whether a line puts a letter."""
+    return found.startswith(_PUTS)
 
 
-def put_key(found: bytes) -> str | None:
-    """The deduplication key in a line that puts a letter."""
-    if not found.startswith(_KEYED_PUT):
+class Put(NamedTuple):
+    """What a line that puts a letter says of it that is worth knowing without reading it again.
+
+    Attributes:
+        letter_id: Its id.
+        group: Its group.
+        failed_at: When it failed last, in seconds since 1970.
+        key: Its deduplication key.
+    """
+
+    letter_id: str
+    group: str
+    failed_at: float
+    key: str | None = None
+
+
+# A letter as `new_body` writes it ends in one of a few ways, but for the times. Nothing within a letter's message can
+# look like that: an object that is part of another is followed by one more brace.
+_LABELS: Final = re.compile(
+    rb'"group":"([^"\\]*)","deduplication_key":(?:null|"[^"\\]*"),(?:"headers":\{[^{}]*\},)?"source":\{[^{}]*\}'
+)
+_GROUP: Final = b'"group":"'
+_FIRST: Final = b',"attempts":0,"first_failed_at":"'
+_LAST: Final = b'+00:00","last_failed_at":"'
+_REST: Final = b'+00:00","status":"waiting","history":[],"schema":%d}' % SCHEMA
+_TIME: Final = len("2026-01-01T00:00:00.000000")
+# Where these begin, and the letter ends, counted from the line's end.
+_END: Final = _SEAL_LENGTH
+_LAST_TIME: Final = _END + len(_REST) + _TIME
+_FIRST_TIME: Final = _LAST_TIME + len(_LAST) + _TIME
+_LABELLED: Final = _FIRST_TIME + len(_FIRST)
+
+
+def put_of(found: bytes) -> Put | None:
+    """What a sealed line says that puts a letter, as a rule without parsing it; None for any other line."""
+    if found.startswith(_PUT_ID) and found[_TIME - _LAST_TIME : -_END] == _REST:
+        letter_id = found[len(_PUT_ID) : found.index(b'"', len(_PUT_ID))].decode()
+        if found[-_LABELLED:-_FIRST_TIME] == _FIRST and "\\" not in letter_id:
+            group = _group_in(found[found.rfind(_GROUP, 0, -_LABELLED) : -_LABELLED])
+            if group is not None:
+                failed_at = found[-_LAST_TIME : _TIME - _LAST_TIME].decode()
+                try:
+                    return Put(letter_id, group, datetime.fromisoformat(f"{failed_at}+00:00").timestamp())
+                except ValueError:
+                    group = None  # that is nothing usual
+    if not found.startswith(_PUTS):
         return None
-    key: str = unwrapped(parse(found)["key"])
-    return key
+    keys = parse(found)
+    letter = keys["letter"]
+    key = unwrapped(keys.get("key"))
+    try:
+        group = unwrapped(letter.get("group", ""))
+        return Put(letter["id"], group if isinstance(group, str) else "", _time(letter["last_failed_at"]), key)
+    except (LookupError, TypeError, ValueError):
+        return Put(letter["id"], "", 0.0, key)  # no letter that anybody could read; whoever tries sets the line aside
+
+
+@lru_cache(maxsize=1000)  # they are the same for many letters
+def _group_in(labels: bytes) -> str | None:
+    usual = _LABELS.fullmatch(labels)
+    return None if usual is None else usual[1].decode()
+
+
+def _time(text: str) -> float:
+    return moment(text).timestamp()
 
 
 _SUBJECT: Final = re.compile(rb'\{"op":"(?:attempt|edit|park)","id":"([^"\\]*)"')
@@ -111,55 +164,16 @@ _SUBJECTS: Final = (b'{"op":"attempt"', b'{"op":"edit"', b'{"op":"park"')
 
 def subject(found: bytes) -> str | None:
     """The id of the letter that a line is a part of; None for a line that no letter is made of."""
-    letter_id = put_id(found)
-    if letter_id is not None or not found.startswith(_SUBJECTS):
-        return letter_id
+    if found.startswith(_PUTS):
+        put = put_of(found)
+        return None if put is None else put.letter_id
+    if not found.startswith(_SUBJECTS):
+        return None
     usual = _SUBJECT.match(found)
     if usual is not None:
         return usual[1].decode()
     found_id: str = parse(found)["id"]
     return found_id
-
-
-class Label(NamedTuple):
-    """What a letter's own line says of it that is worth knowing without reading it again.
-
-    Attributes:
-        group: Its group.
-        failed_at: When it failed last, in seconds since 1970.
-    """
-
-    group: str
-    failed_at: float
-
-
-UNLABELLED: Final = Label("", 0.0)
-
-
-# The end of the letter as `new_body` writes it. Nothing within a letter's message can look like that: an object that is
-# part of another is followed by one more brace.
-_USUAL_END: Final = re.compile(
-    rb'"group":"([^"\\]*)","deduplication_key":(?:null|"[^"\\]*"),(?:"headers":\{[^{}]*\},)?"source":\{[^{}]*\},'
-    rb'"attempts":\d+,"first_failed_at":"[^"]*","last_failed_at":"([^"\\]*)","status":"waiting","history":\[\],'
-    rb'"schema":\d+\},"crc":"[0-9a-f]{8}"\}\Z'
-)
-
-
-def label_of(found: bytes) -> Label:
-    """The label of a letter, from the sealed line that puts it; as a rule without parsing the letter."""
-    at = found.rfind(b'"group":"')
-    usual = _USUAL_END.match(found, at) if at > 0 else None
-    if usual is not None:
-        try:
-            return Label(usual[1].decode(), moment(usual[2].decode()).timestamp())
-        except ValueError:
-            pass  # then it is nothing usual
-    try:
-        letter = parse(found)["letter"]
-        group = unwrapped(letter.get("group", ""))
-        return Label(group if isinstance(group, str) else "", moment(letter["last_failed_at"]).timestamp())
-    except (LookupError, TypeError, ValueError):
-        return UNLABELLED  # no letter that anybody could read; whoever tries sets the line aside
 
 
 def parse(found: bytes) -> dict[str, Any]:
