@@ -252,4 +252,4 @@ def test_a_codec_of_ones_own_needs_two_methods() -> None:
     sealing = Sealing(Backwards(), "here")
     assert sealing.headers("a", {}) == {}
     assert list(sealing.message("a", "hello")) == ["__sealed__"]
-    assert DeadLetterQueue(store=MemoryStore("x"), codec=Backwards())
+    assert DeadLetterQueue(store=MemoryStore("x"), codec=Backwards()).location == "x"

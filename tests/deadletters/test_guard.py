@@ -305,7 +305,7 @@ def test_what_could_not_be_guarded_is_refused(dlq: DeadLetterQueue, blocking: Bl
     with pytest.raises(TypeError, match="message must be a parameter's name or a plain function of the arguments"):
         dead_lettered(dlq, message=ship)(ship)
     with pytest.raises(TypeError, match="dlq must be a DeadLetterQueue, not 'x'"):
-        dead_lettered("x")  # type: ignore[arg-type]
+        dead_lettered("x")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="suppress must be True or False"):
         dead_lettered(dlq, suppress=1)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="group must be text, not 7"):
@@ -318,7 +318,7 @@ def test_a_plain_function_whose_work_is_yet_to_come_is_refused(blocking: Blockin
     async def ship() -> None: ...
 
     with pytest.raises(UnguardableError, match="returned what must be awaited"):
-        dead_lettered(blocking)(lambda: ship())()  # noqa: PLW0108 -- the shape that hides its colour
+        _ = dead_lettered(blocking)(lambda: ship())()  # noqa: PLW0108 -- the shape that hides its colour
     with pytest.raises(UnguardableError, match="returned a generator"):
         dead_lettered(blocking)(lambda: (each for each in "ab"))()
 

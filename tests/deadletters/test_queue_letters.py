@@ -35,7 +35,8 @@ def raised_here() -> Exception:
     try:
         inner()
     except ConnectionError as error:
-        return error
+        found = error
+    return found
 
 
 async def test_a_letter_says_where_it_comes_from(path: Path) -> None:
