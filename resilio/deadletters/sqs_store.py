@@ -335,13 +335,17 @@ class SqsStore(SqsView):
         return await self._change(letter_id, lambda letter: replace(letter, message=message))
 
     async def park(self, letter_id: str, *, parked: bool) -> bool:
-        """Park a letter, or take it up again, and tell whether it was there: it is sent anew and deleted as it was.
+        """Park a letter, or take it up again with no attempt counted, and tell whether it was there.
+
+        It is sent anew and deleted as it was.
 
         Raises:
             MessageNotFoundError: A scan did not find it, and could not look everywhere.
             MessageClaimedError: Somebody has it, through this object.
         """
-        return await self._change(letter_id, lambda letter: letter, parked=parked)
+        return await self._change(
+            letter_id, lambda letter: letter if parked else replace(letter, attempts=0), parked=parked
+        )
 
     async def _change(
         self, letter_id: str, change: Callable[[DeadLetter], DeadLetter], *, parked: bool | None = None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import boto3  # type: ignore[import-untyped]
 
@@ -28,6 +29,7 @@ from resilio.deadletters.sqs_store import SqsStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from pathlib import Path
 
     Payload = dict[str, Any]
     Answer = tuple[int, Payload]
@@ -275,6 +277,14 @@ async def opened_store(queue: RemoteQueue, **arguments: Any) -> AsyncIterator[Sq
         yield store
     finally:
         await store.aclose()
+
+
+@asynccontextmanager
+async def on_sqs(_: Path) -> AsyncIterator[SqsStore]:
+    """A store on a queue of its own, with nothing of this machine's own settings."""
+    with mock.patch.dict(os.environ, settings()), remote_queue("ministack") as made:
+        async with opened_store(made) as store:
+            yield store
 
 
 async def keep(

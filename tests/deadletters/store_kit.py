@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqs_kit import on_sqs
 
 from resilio.deadletters.encoding import carry
 from resilio.deadletters.journal import Journal
@@ -42,6 +43,7 @@ class StoreKind:
         counts_exactly: Its stats are not an estimate.
         obeys_clock: Claims run out by our own clock.
         keeps_to_claims: Whoever edits, or books, a letter that somebody has claimed leaves that claim alone.
+        knows_keys: It knows the deduplication key of every letter that is there.
         on_trio: It works on trio.
     """
 
@@ -52,6 +54,7 @@ class StoreKind:
     counts_exactly: bool = True
     obeys_clock: bool = True
     keeps_to_claims: bool = True
+    knows_keys: bool = True
     on_trio: bool = True
 
 
@@ -85,6 +88,17 @@ BLOCKING: dict[str, tuple[Callable[[Path], BlockingStore], str]] = {
 KINDS: list[StoreKind] = [
     *(StoreKind(name, on_disk(make, file)) for name, (make, file) in BLOCKING.items()),
     StoreKind("memory", _in_memory, lasts=False),
+    StoreKind(
+        "sqs",
+        on_sqs,
+        lasts=False,  # each time another queue
+        has_order=False,
+        counts_exactly=False,
+        obeys_clock=False,
+        keeps_to_claims=False,
+        knows_keys=False,
+        on_trio=False,
+    ),
 ]
 
 

@@ -114,8 +114,11 @@ async def test_an_id_that_is_there_is_kept_once(opened: AbstractAsyncContextMana
         assert (await store.stats()).total == 1
 
 
-async def test_of_letters_with_one_key_the_first_is_kept(opened: AbstractAsyncContextManager[Store]) -> None:
+async def test_of_letters_with_one_key_the_first_is_kept(
+    opened: AbstractAsyncContextManager[Store], kind: StoreKind
+) -> None:
     """The others are told its id; when it is gone, the key is free."""
+    needs(kind, "knows_keys")
     async with opened as store:
         assert await store.add("a", body("a", key="k"), deduplication_key="k") == "a"
         assert await store.add("b", body("b", key="k"), deduplication_key="k") == "a"
