@@ -21,9 +21,14 @@ from resilio.sync import (
     AdminNotifier,
     DeadLetter,
     DeadLetterQueue,
+    FernetCodec,
+    LetterFilter,
     LetterStatus,
     MessageNotFoundError,
     NotOurFileError,
+    ReplayEnd,
+    ReplayProgress,
+    SealedLetterError,
     UnencodableMessageError,
 )
 
@@ -213,6 +218,46 @@ def test_ctrl_c_during_a_replay_gives_the_letter_back(path: Path) -> None:
     assert (letter.status, letter.attempts) == (LetterStatus.WAITING, 0)
 
 
+def test_letters_can_be_tidied_from_plain_code(path: Path) -> None:
+    """Labels, filters, edits, parking, discarding, moving, out to a file and in again."""
+    handled: list[object] = []
+    queue = DeadLetterQueue(local_file_path=path, reprocessor=handled.append, max_letters=100)
+    first = queue.send_to_dlq(
+        1, {"error_type": "E"}, operation="op", headers={"a": "b"}, group="g", deduplication_key="k"
+    )
+    assert queue.send_to_dlq(2, {}, deduplication_key="k") == first
+    queue.edit(first, 10)
+    queue.park(first)
+    assert queue.receive_from_dlq() == []
+    queue.requeue(first)
+    assert [each.message for each in queue.peek(error="E", text="10")] == [10]
+    assert queue.stats().groups == {"g": 1}
+    queue.discard(queue.send_to_dlq(3, {}), "a test")
+    assert queue.tidy() == []
+    other = DeadLetterQueue(local_file_path=path.with_name("other.jsonl"))
+    assert queue.move(LetterFilter(group="g"), to=other) == 1
+    assert other.export_to(path.with_name("out.jsonl")) == 1
+    assert queue.import_from(path.with_name("out.jsonl")) == 1
+    told: list[ReplayProgress] = []
+    summary = queue.reprocess_all(LetterFilter(group="g"), max_concurrency=2, rate=1000, on_progress=told.append)
+    assert (summary.replayed, summary.ended, handled) == (1, ReplayEnd.DONE, [10])
+    assert [each.message_id for each in told] == [first]
+    with pytest.raises(ValueError, match=r"call purge\(confirm=True\)"):
+        other.purge()
+    with pytest.raises(TypeError, match="to must be a DeadLetterQueue, not 'x'"):
+        queue.move(to="x")  # type: ignore[arg-type]
+
+
+def test_sealed_letters_work_in_plain_code(path: Path) -> None:
+    """The same codec, the same refusal without it."""
+    codec = FernetCodec(FernetCodec.new_key())
+    message_id = DeadLetterQueue(local_file_path=path, codec=codec).send_to_dlq("Geheim", {})
+    assert b"Geheim" not in path.read_bytes()
+    assert DeadLetterQueue(local_file_path=path, codec=codec).get(message_id).message == "Geheim"
+    with pytest.raises(SealedLetterError):
+        DeadLetterQueue(local_file_path=path).receive_from_dlq()
+
+
 METHODS: dict[str, tuple[object, ...]] = {
     "send_to_dlq": ("Meow", {}),
     "receive_from_dlq": (),
@@ -251,6 +296,7 @@ def test_every_method_is_there_with_the_same_arguments() -> None:
         if name.startswith("_") and name != "__init__":
             continue
         twin = getattr(DeadLetterQueue, "close" if name == "aclose" else name)
+        assert inspect.getdoc(twin)
         found = [(each.name, each.kind, each.default) for each in inspect.signature(twin).parameters.values()]
         expected = [(each.name, each.kind, each.default) for each in inspect.signature(method).parameters.values()]
         assert found == expected, name
