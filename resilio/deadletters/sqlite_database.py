@@ -33,6 +33,7 @@ BUSY_TIMEOUT: Final = 30.0
 """Seconds for which a lock that another process holds is waited for."""
 
 _PRIVATE: Final = 0o600
+_SMALLEST: Final = 512  # bytes that any database has
 _CHECKPOINT_PAGES: Final = 2000  # the log is carried over into the database when it has so many
 _LARGEST_LOG: Final = 64 << 20  # bytes; past this a checkpoint waits for those who read
 _KEPT_LOG: Final = 8 << 20
@@ -184,6 +185,8 @@ class Database:
             kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
             msg = f"{self.path} is {kind}; choose a file for the dead letters"
             raise NotOurFileError(msg, location=self.path)
+        if 0 < found.st_size < _SMALLEST and not _size(f"{self.path}-journal"):  # SQLite would take it for an empty one
+            raise self._no_database()
         folder = str(Path(self.path).parent)
         if not os.access(self.path, os.R_OK | os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -199,11 +202,7 @@ class Database:
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
                 raise
-            msg = (
-                f"{self.path} is no SQLite database, or its beginning is damaged; it was left as it is, "
-                "choose another file"
-            )
-            raise NotOurFileError(msg, location=self.path) from error
+            raise self._no_database() from error
         if application == schema.APPLICATION:
             if version > schema.VERSION:
                 msg = f"{self.path} was written by a later release: its layout is {version}, not {schema.VERSION}"
@@ -214,6 +213,12 @@ class Database:
             msg = f"{self.path} is another program's database, {what}; it was left as it is, choose another file"
             raise NotOurFileError(msg, location=self.path)
         return True
+
+    def _no_database(self) -> NotOurFileError:
+        msg = (
+            f"{self.path} is no SQLite database, or its beginning is damaged; it was left as it is, choose another file"
+        )
+        return NotOurFileError(msg, location=self.path)
 
     def _make(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN EXCLUSIVE")

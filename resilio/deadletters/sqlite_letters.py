@@ -50,8 +50,9 @@ class Row(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether its contents are what was written."""
-        return self.crc == _crc(self.body, self.attempt)
+        """Whether its contents are what was written; somebody with a shell may even have made a text of them."""
+        is_bytes = isinstance(self.body, bytes) and isinstance(self.attempt, bytes | None)
+        return is_bytes and self.crc == _crc(self.body, self.attempt)
 
     def status(self, now: float) -> LetterStatus:
         """What it is waiting for."""
@@ -152,6 +153,8 @@ def _are_many(connection: sqlite3.Connection, since: datetime) -> bool:
 
 def _may_hold(row: Row, needle: str) -> bool:
     """Rule out, without parsing it, most of what does not hold a text: a million letters are looked through so."""
+    if not isinstance(row.body, bytes) or not isinstance(row.attempt, bytes | None):
+        return True
     return may_hold(row.body, needle) or (row.attempt is not None and may_hold(row.attempt, needle))
 
 
@@ -172,12 +175,13 @@ def add(connection: sqlite3.Connection, letters: Sequence[Add]) -> list[str | Ex
             if kept is not None:
                 outcomes.append(kept)
                 continue
-            keys[key] = letter_id
         try:
             group, error_type, first, at, attempts = _filed(body)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             outcomes.append(ValueError(f"{letter_id}: not a dead letter: {error!r}"))
             continue
+        if key is not None:
+            keys[key] = letter_id
         seq += 1
         new.append(
             (seq, seq, text(letter_id), group, error_type, first, at, attempts, None if key is None else text(key))
