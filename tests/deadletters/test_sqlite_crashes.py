@@ -112,6 +112,14 @@ def opened(this, name, file, flags, out):
 keep = OPEN(opened)
 vfs[FIRST] = ctypes.cast(keep, PTR).value
 
+DELETE = ctypes.CFUNCTYPE(INT, PTR, PTR, INT)
+real_delete = DELETE(vfs[FIRST + 1])
+def deleted(this, name, sync):
+    trace.append((os.path.basename(ctypes.string_at(name).decode()), "delete", 0, b""))
+    return real_delete(this, name, sync)
+keep_too = DELETE(deleted)
+vfs[FIRST + 1] = ctypes.cast(keep_too, PTR).value
+
 sqlite_database._CHECKPOINT_PAGES = 40  # the log is carried over again and again
 dice, now = random.Random(int(sys.argv[2])), datetime.now(UTC)
 store, count, alive = SqliteStore(sys.argv[1]), 0, set()
@@ -142,7 +150,7 @@ class Step(NamedTuple):
     """What was asked of the disk, or what was told."""
 
     file: str
-    what: str  # "write", "cut", "sync"; "kept", "going", "gone"
+    what: str  # "write", "cut", "sync", "delete"; "kept", "going", "gone"
     at: int
     data: bytes
 
@@ -157,6 +165,8 @@ def after_power_cut(steps: list[Step], dice: random.Random) -> dict[str, bytes]:
     share = dice.choice((0, 0.5, 0.9, 1))
     for number, step in enumerate(steps):
         is_safe = number < synced[step.file]
+        if step.what == "delete":  # of the journal with which it was made, before anybody was told anything
+            del files[step.file]
         if step.what not in {"write", "cut"} or not (is_safe or dice.random() < share):
             continue
         file, data = files[step.file], step.data
