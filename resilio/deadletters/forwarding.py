@@ -246,6 +246,7 @@ class ForwardingStore:
 
         While the remote store does not answer it shows those in the file; `RemoteQueueUnavailable` tells of it.
         """
+        await self._look()
         found = {each.id: each for each in await self.local.peek(limit, after=after, where=where)}
         try:
             others = await self.remote.peek(limit, after=after, where=where)
@@ -256,17 +257,22 @@ class ForwardingStore:
         return [found[each] for each in sorted(found)][:limit]
 
     async def stats(self) -> DeadLetterStats:
-        """What lies in both together; while the remote store does not answer, in the file.
+        """What lies in both together; while the remote store does not answer within ``deadline``, in the file.
 
         Raises:
             DeadLetterQueueError: The file cannot be used.
         """
         await self._look()
         here = await self.local.stats()
+        there: DeadLetterStats | None = None
+        trouble = self._forwarder.too_late()
         try:
-            there = await self.remote.stats()
+            with anyio.move_on_after(self.deadline):
+                there = await self.remote.stats()
         except DeadLetterQueueError as error:
-            self._tell(error)
+            trouble = error
+        if there is None:
+            self._tell(trouble)
             return replace(here, is_approximate=True)
         oldest = [each.oldest_failed_at for each in (here, there) if each.oldest_failed_at is not None]
         ages = [each.oldest_age for each in (here, there) if each.oldest_age is not None]

@@ -157,6 +157,11 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 200
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may go whenever they like."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):

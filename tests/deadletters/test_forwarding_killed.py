@@ -32,11 +32,11 @@ from resilio.deadletters.threaded_store import ThreadedStore
 url, path, count, kills = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 async def main(count):
-    store = ForwardingStore(SqsStore(url, wait=0), ThreadedStore(Journal(path)), deadline=0.4, retry_every=0.02)
-    await store.stats()
+    store = ForwardingStore(SqsStore(url, wait=0), ThreadedStore(Journal(path)), deadline=0.15, retry_every=0.02)
     for each in range(count):
         print(await keep(store, each), flush=True)
         await asyncio.sleep(0.005)
+    await store.peek(1)
     while (await store.local.stats()).total:
         await asyncio.sleep(0.02)
     await store.aclose()
@@ -45,7 +45,7 @@ for _ in range(kills):
     child = os.fork()
     if not child:
         asyncio.run(main(1000))
-    time.sleep(random.uniform(0.1, 0.6))
+    time.sleep(random.uniform(0.2, 1.0))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 asyncio.run(main(count))
