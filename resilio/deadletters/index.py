@@ -291,7 +291,8 @@ class LetterIndex:
     def forget_before(self, base: int) -> None:
         """What lies before ``base`` is gone with its file."""
         offsets = self.columns.offsets
-        self.drop([each for each, slot in self.letters.items() if offsets[slot] < base])
+        if offsets and min(offsets) < base:
+            self.drop([each for each, slot in self.letters.items() if offsets[slot] < base])
         for past in self.pasts.values():
             for name in _PARTS.values():
                 place = getattr(past, name)

@@ -12,9 +12,11 @@ from resilio.deadletters.file_lock import try_lock
 from resilio.deadletters.journal_file import PRIVATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
 _MUCH: Final = 4 << 20  # bytes to sync at a time: so that no fsync takes long, those of others included
+_AT_ONCE: Final = 64 << 20  # bytes to cut off at a time
 
 
 class Aside:
@@ -36,7 +38,7 @@ class Aside:
 
     @classmethod
     def begin(cls, path: str, *, mode: int = PRIVATE) -> Self | None:
-        """Begin one; None if another process is at it.
+        """Begin one, which may have to be cleared; None if another process is at it.
 
         Raises:
             OSError: The disk refuses.
@@ -45,13 +47,19 @@ class Aside:
         try:
             if try_lock(fd, path):
                 os.fchmod(fd, mode)
-                os.ftruncate(fd, 0)
                 return cls(path, fd)
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
         return None
+
+    def clear(self) -> Iterator[None]:
+        """Cut off what is there already, a little with each step: a disk takes its time over a large file."""
+        for size in range(os.fstat(self._fd).st_size - _AT_ONCE, 0, -_AT_ONCE):
+            os.ftruncate(self._fd, size)
+            yield
+        os.ftruncate(self._fd, 0)
 
     def write(self, data: bytes | bytearray) -> None:
         """Write at the end."""

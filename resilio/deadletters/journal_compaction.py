@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from resilio.deadletters.journal_file import JournalFile
     from resilio.deadletters.journal_log import JournalLog
 
-_BLOCK: Final = 100  # letters to write in a step
+_BLOCK: Final = 200  # letters to write in a step
 _PIECE: Final = 256 << 10  # bytes to copy in a step
 _SPAN: Final = 4  # letters are read in one go where what lies between them makes it no more than so many times longer
 
@@ -51,6 +51,7 @@ def compact(log: JournalLog) -> Generator[None, None, bool]:
     if aside is None:
         return False
     try:
+        yield from aside.clear()
         aside.write(lines.HEADER + Origin(0, 0, 0, 0).line())
         written = 0
         for start in range(0, len(ids), _BLOCK):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from bisect import bisect_right
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _CHUNK: Final = 4 << 20
+_LARGE: Final = 64 << 20
 PRIVATE: Final = 0o600
 
 Damage: TypeAlias = tuple[int, bytes, bool]
@@ -188,7 +190,7 @@ class JournalFile:
     def let_go_of_former(self) -> None:
         """No letter is known to lie in a former file any more."""
         for _, fd in self._former:
-            os.close(fd)
+            _close(fd)
         self._former.clear()
 
     def _forget_heir(self) -> None:
@@ -414,3 +416,11 @@ class JournalFile:
         """Close everything; the next `locked` opens it again."""
         self.close_file()
         self._lock.close()
+
+
+def _close(fd: int) -> None:
+    """Close a file that may have no name any more: the last one to close a large one waits until the disk is done."""
+    if os.fstat(fd).st_size < _LARGE:
+        os.close(fd)
+    else:
+        threading.Thread(target=os.close, args=(fd,), name="resilio closes a journal").start()

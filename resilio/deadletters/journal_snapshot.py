@@ -81,6 +81,7 @@ def save_snapshot(log: JournalLog) -> Generator[None, None, bool]:
     if aside is None:
         return False
     try:
+        yield from aside.clear()
         aside.write(lines.line("index", format="resilio dead letters", **header))
         for start in range(0, len(ids), _BLOCK):
             aside.write(_block(index, ids[start : start + _BLOCK]))
