@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from resilio import settings
 from resilio.deadletters.journal import Journal
@@ -17,6 +20,23 @@ __all__ = ("Place",)
 
 _DEFAULT_PATH: Final = "./local_dlq.json"
 _DATABASES: Final = (".db", ".sqlite", ".sqlite3")
+_MOST_SHARED: Final = 32
+
+
+class _Shared:
+    """A remote store, and the places that use it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.users: WeakSet[Place] = WeakSet()
+
+
+# A program may build a queue for each message: they share one client and its connections.
+_shared: OrderedDict[tuple[int, str, str | None, Path | None], _Shared] = OrderedDict()
+_sharing = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: globals().update(_sharing=threading.Lock()))
 
 
 class Place:
@@ -34,6 +54,7 @@ class Place:
 
     def __init__(self, queue_url: object, region: object, local_file_path: object, store: Store | None) -> None:
         self.store: Store | None = store
+        self._shared: _Shared | None = None
         self.queue_url: str | None = _text("queue_url", queue_url)
         self.region: str | None = _text("region", region)
         path = _path(local_file_path)
@@ -62,9 +83,36 @@ class Place:
             return self.store
         if self.queue_url is None:
             return self._local()
+        key = (os.getpid(), self.queue_url, self.region, self.path)
+        with _sharing:
+            found = _shared.pop(key, None)
+            if found is None:
+                found = _Shared(self._remote(self.queue_url))
+            _shared[key] = found
+            while len(_shared) > _MOST_SHARED:
+                _shared.popitem(last=False)
+        self._shared = found
+        self.enter()
+        return found.store
+
+    def enter(self) -> None:
+        """Say that the store is in use here."""
+        if self._shared is not None:
+            with _sharing:
+                self._shared.users.add(self)
+
+    def leave(self) -> bool:
+        """Say that it is not any more, and tell whether nobody else uses it, so that it can be closed."""
+        if self._shared is None:
+            return True
+        with _sharing:
+            self._shared.users.discard(self)
+            return not self._shared.users
+
+    def _remote(self, queue_url: str) -> Store:
         from resilio.deadletters.sqs_store import SqsStore  # noqa: PLC0415 -- only for those who use it
 
-        remote = SqsStore(self.queue_url, region=self.region)
+        remote = SqsStore(queue_url, region=self.region)
         if self.path is None:
             return remote
         from resilio.deadletters.forwarding import ForwardingStore  # noqa: PLC0415 -- see above

@@ -152,6 +152,7 @@ class DeadLetterQueue(Tidying):
         self._opening = threading.Lock()
         self._opened: tuple[int, Store] | None = None
         self._sealed: SealedStore | None = None
+        self._has_left = False
 
     def __repr__(self) -> str:
         return f"<DeadLetterQueue {self.location}>"
@@ -436,9 +437,15 @@ class DeadLetterQueue(Tidying):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of the file and of connections. The next use opens them again."""
+        """Let go of the file and of connections. The next use opens them again.
+
+        Connections to a remote queue stay for as long as another queue object of this process uses them.
+        """
         if self._opened is not None:
-            await self._store().aclose()
+            store = self._store()
+            self._has_left = True
+            if self._place.leave():
+                await store.aclose()
 
     def _store(self) -> SealedStore:
         inner = self._inner_store()
@@ -450,6 +457,9 @@ class DeadLetterQueue(Tidying):
     def _inner_store(self) -> Store:
         opened = self._opened
         if opened is not None and opened[0] == os.getpid():
+            if self._has_left:
+                self._has_left = False
+                self._place.enter()
             return opened[1]
         with self._opening:
             # A fork copies locks, and a buffer whose thread stayed behind: the child begins with its own.

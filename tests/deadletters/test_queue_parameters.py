@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -152,6 +153,22 @@ def test_a_queue_url_chooses_sqs_and_a_file_beside_it_stands_in(folder: Path, mo
     monkeypatch.setenv("DLQ_QUEUE_URL", QUEUE)
     assert DeadLetterQueue().location == QUEUE
     assert list(folder.iterdir()) == []
+
+
+def test_queues_of_one_url_share_their_connections(folder: Path) -> None:
+    """A queue may be built for each message; the last one that is in use closes the store."""
+    first, second = DeadLetterQueue(queue_url=QUEUE), DeadLetterQueue(queue_url=QUEUE)
+    other = DeadLetterQueue(queue_url=QUEUE, local_file_path=folder / "spill.jsonl")
+    store = first._inner_store()
+    assert second._inner_store() is store
+    assert other._inner_store() is not store
+    assert not first._place.leave()
+    assert second._place.leave()
+    first._place.enter()
+    del first
+    gc.collect()
+    assert second._place.leave()
+    assert DeadLetterQueue(queue_url=QUEUE)._inner_store() is store
 
 
 @pytest.mark.anyio

@@ -15,6 +15,7 @@ import structlog
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from snippets import Backend, QuickClock, code_of, run
+from sqs_kit import RemoteQueue, remote_queue, settings
 from twilio.base.exceptions import TwilioRestException  # type: ignore[import-untyped]
 from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
 from twilio.rest import Client  # type: ignore[import-untyped]
@@ -227,6 +228,51 @@ def test_the_dead_letter_snippet_keeps_replays_and_shows(folder: Path) -> None:
     assert (folder / "local_dlq.json").is_file()
 
 
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteQueue]:
+    """A queue on a server that speaks SQS, named by DLQ_QUEUE_URL."""
+    for name, value in settings().items():
+        monkeypatch.setenv(name, value)
+    with remote_queue("moto") as queue:
+        monkeypatch.setenv("DLQ_QUEUE_URL", queue.url)
+        yield queue
+
+
+@pytest.mark.slow("starts a server that speaks SQS")
+def test_the_dead_letter_snippet_does_the_same_in_sqs(remote: RemoteQueue, folder: Path) -> None:
+    """With DLQ_QUEUE_URL both queues are that one, and the file is not needed."""
+    handled: list[object] = []
+    with DeadLetterQueue(region="us-east-1") as queue:
+        message_id = queue.send_to_dlq({"body": "earlier"}, {"error": "x"})
+        left = run(
+            code_of(DOCUMENT, "Dead Letter Queue"),
+            os=os,
+            datetime=datetime,
+            process_message=handled.append,
+            original_message={"body": "Are you a cat?", "user_id": "u-17"},
+            message_id=message_id,
+            e=ConnectionError("no route"),
+        )
+        assert handled == [{"body": "earlier"}]
+        (letter,) = left["messages"]
+        assert letter["message"] == {"body": "Are you a cat?", "user_id": "u-17"}
+        assert letter["error_info"]["error_type"] == "api_error"
+        assert left["dlq"].queue_url == remote.url
+        left["dlq"].close()
+    assert remote.wire.calls["SendMessageBatch"] + remote.wire.calls["SendMessage"] == 2
+
+
+@pytest.mark.slow("waits for a server that does not answer")
+def test_the_dead_letter_snippet_falls_back_to_the_file_when_sqs_is_down(remote: RemoteQueue, folder: Path) -> None:
+    """The letter is safe in the local file, and goes to SQS once that is back."""
+    queue = DeadLetterQueue(queue_url=remote.url, region="us-east-1", local_file_path="./local_dlq.json")
+    remote.wire.is_down = True
+    queue.send_to_dlq({"body": "Are you a cat?"}, {"error_type": "api_error"})
+    assert "Are you a cat?" in (folder / "local_dlq.json").read_text(encoding="utf-8")
+    remote.wire.is_down = False
+    queue.close()
+
+
 # -- Usage Examples: Admin Notification --------------------------------------------------------------------------------
 
 
@@ -366,3 +412,17 @@ def test_combined_letters_are_replayed_when_the_endpoint_is_back(
     queue = DeadLetterQueue(local_file_path=folder / "local_dlq.json", reprocessor=process_message)
     assert [queue.reprocess_message(letter.id) for letter in letters_in(folder)] == ["Meow!"] * 3
     assert letters_in(folder) == []
+
+
+@pytest.mark.slow("starts a server that speaks SQS")
+def test_combined_a_letter_lies_in_sqs_where_there_is_a_queue(
+    process_message: Any, backend: Backend, quick_clock: QuickClock, remote: RemoteQueue, folder: Path
+) -> None:
+    """The local file is only for when SQS cannot take it."""
+    backend.forever = 500
+    message = {"content": "Are you a cat?", "user_id": "u-17"}
+    with structlog.testing.capture_logs():
+        assert process_message(message) == CONFUSED
+    with DeadLetterQueue(queue_url=remote.url, region="us-east-1") as queue:
+        (letter,) = queue.peek()
+    assert letter["message"] == message
