@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,9 +35,8 @@ def source_of(operation: str | None) -> bytes:
 
 def _find_out(pid: int) -> tuple[int, bytes]:
     global _facts  # noqa: PLW0603 -- facts of the process, the same whoever finds them out
-    from resilio import __version__  # noqa: PLC0415 -- the front door is a floor above
-
-    rest = b',"host":%b,"pid":%d,"version":%b}' % (_json(socket.gethostname()), pid, _json(__version__))
+    version = sys.modules["resilio"].__version__  # the front door is a floor above, and open already
+    rest = b',"host":%b,"pid":%d,"version":%b}' % (_json(socket.gethostname()), pid, _json(version))
     with _lock:
         _facts = (pid, rest)
     return _facts
