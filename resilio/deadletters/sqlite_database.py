@@ -1,15 +1,13 @@
 """The SQLite file: made, recognised, opened, checked for being there still, and closed.
 
-Two connections: one that writes, and one that reads without waiting for a write's fsync. Three habits of SQLite rule
-this file. Closing any descriptor of a file gives up all of a process's locks on it, so that nothing but SQLite opens
-one that exists. A connection that crosses a fork takes its parent's locks for its own, so that all are closed before
-one. And whoever closes a database last deletes its log *by name*, so that a connection to a file that has lost its name
-must never be closed: the log may be another's by then.
+Two connections: one that writes, and one that reads without waiting for a write's fsync. Two habits of SQLite rule this
+file. Closing any descriptor of a file gives up all of a process's locks on it, so that nothing but SQLite opens one
+that exists. And a connection that crosses a fork takes its parent's locks for its own, so that all are closed before
+one.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sqlite3
@@ -68,7 +66,7 @@ class Database:
         self._reading = _Seat()
         self._missed: tuple[int, int] | None = None
         self._enough_log = _LARGEST_LOG
-        self._closer = weakref.finalize(self, _close_seats, path, (self._writing, self._reading))
+        self._closer = weakref.finalize(self, _close_all, (self._writing, self._reading))
         with _registry:
             _databases.add(self)
 
@@ -94,7 +92,7 @@ class Database:
         """Let go of the file; the next use opens it again."""
         for seat in (self._writing, self._reading):
             with seat.lock:
-                _close(seat, self.path)
+                _close(seat)
 
     def bytes(self) -> int:
         """What it takes on disk."""
@@ -110,7 +108,7 @@ class Database:
                 # Whatever it was: what SQLite then thinks is in the file is not trusted any more.
                 with suppress(sqlite3.Error):
                     connection.rollback()
-                _close(seat, self.path)
+                _close(seat)
                 raise
 
     # -- opening -------------------------------------------------------------------------------------------------------
@@ -140,7 +138,7 @@ class Database:
             except sqlite3.Error:
                 letters = 0
             self._vanished(letters)
-        _close(seat, self.path)
+        _close(seat)
 
     def _open(self) -> tuple[sqlite3.Connection, tuple[int, int]]:
         self._look_before_opening()
@@ -254,7 +252,7 @@ class Database:
         """Close the file, and keep everybody from opening it."""
         for seat in (self._writing, self._reading):
             seat.lock.acquire()
-            _close(seat, self.path)
+            _close(seat)
 
     def after_fork(self) -> None:
         """Let everybody open it again."""
@@ -294,21 +292,16 @@ def _size(path: str) -> int:
         return 0
 
 
-def _close(seat: _Seat, path: str) -> None:
+def _close(seat: _Seat) -> None:
     connection, seat.connection = seat.connection, None
-    if connection is None:
-        return
-    if _identity(path) == seat.identity:
-        with suppress(sqlite3.Error):
+    if connection is not None:
+        with suppress(sqlite3.Error):  # of a file that has lost its name, SQLite leaves the log alone: it is another's
             connection.close()
-    else:
-        # Never closed, not even when Python ends: see above. This happens once for each file that vanishes.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-def _close_seats(path: str, seats: tuple[_Seat, ...]) -> None:
+def _close_all(seats: tuple[_Seat, ...]) -> None:
     for seat in seats:
-        _close(seat, path)
+        _close(seat)
 
 
 # -- forking -----------------------------------------------------------------------------------------------------------
