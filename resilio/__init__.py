@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         RetentionFailed,
         TornTailRepaired,
     )
+    from resilio.deadletters.forwarding import ForwardingStore
     from resilio.deadletters.guard import LetterGuard, dead_lettered
     from resilio.deadletters.letter import DeadLetter, LetterStatus
     from resilio.deadletters.letter_filter import LetterFilter
@@ -57,7 +58,17 @@ if TYPE_CHECKING:
     from resilio.deadletters.replay_context import ReplayContext
     from resilio.deadletters.replay_rules import StopWhenFailing
     from resilio.deadletters.replay_run import ReplayEnd, ReplayProgress, ReplaySummary
-    from resilio.deadletters.store import DeadLetterStats
+    from resilio.deadletters.sqs_errors import (
+        LetterRefusedError,
+        LetterTooLargeError,
+        RemoteQueueDeniedError,
+        RemoteQueueError,
+        RemoteQueueMissingError,
+        RemoteQueueThrottledError,
+        RemoteQueueUnreachableError,
+    )
+    from resilio.deadletters.sqs_store import SqsStore
+    from resilio.deadletters.store import DeadLetterStats, Store
     from resilio.errors import (
         BulkheadFullError,
         CircuitBreakerOpenError,
@@ -141,6 +152,7 @@ __all__ = (
     "Fallback",
     "FellBack",
     "FernetCodec",
+    "ForwardingStore",
     "Hedge",
     "Hedged",
     "IntegrationError",
@@ -157,9 +169,11 @@ __all__ = (
     "LetterMoved",
     "LetterNotKeptError",
     "LetterParked",
+    "LetterRefusedError",
     "LetterReplayed",
     "LetterRequeued",
     "LetterStatus",
+    "LetterTooLargeError",
     "LettersExpired",
     "LettersImported",
     "LettersPurged",
@@ -179,7 +193,12 @@ __all__ = (
     "RateLimitExceededError",
     "RateLimited",
     "RateLimiter",
+    "RemoteQueueDeniedError",
+    "RemoteQueueError",
+    "RemoteQueueMissingError",
+    "RemoteQueueThrottledError",
     "RemoteQueueUnavailable",
+    "RemoteQueueUnreachableError",
     "ReplayContext",
     "ReplayEnd",
     "ReplayFailed",
@@ -194,7 +213,9 @@ __all__ = (
     "RetrySucceeded",
     "SealedLetterError",
     "SlowCallRate",
+    "SqsStore",
     "StopWhenFailing",
+    "Store",
     "Subscription",
     "TimeWindow",
     "TimedOut",
@@ -253,12 +274,23 @@ _HOMES = {
     "resilio.deadletters.queue": ("DeadLetterQueue",),
     "resilio.deadletters.codec": ("Codec", "FernetCodec"),
     "resilio.deadletters.encoder": ("Encoder", "KeptObject"),
+    "resilio.deadletters.forwarding": ("ForwardingStore",),
     "resilio.deadletters.guard": ("LetterGuard", "dead_lettered"),
     "resilio.deadletters.letter_filter": ("LetterFilter",),
     "resilio.deadletters.replay_context": ("ReplayContext",),
     "resilio.deadletters.replay_rules": ("StopWhenFailing",),
     "resilio.deadletters.replay_run": ("ReplayEnd", "ReplayProgress", "ReplaySummary"),
-    "resilio.deadletters.store": ("DeadLetterStats",),
+    "resilio.deadletters.sqs_errors": (
+        "LetterRefusedError",
+        "LetterTooLargeError",
+        "RemoteQueueDeniedError",
+        "RemoteQueueError",
+        "RemoteQueueMissingError",
+        "RemoteQueueThrottledError",
+        "RemoteQueueUnreachableError",
+    ),
+    "resilio.deadletters.sqs_store": ("SqsStore",),
+    "resilio.deadletters.store": ("DeadLetterStats", "Store"),
     "resilio.errors": (
         "BulkheadFullError",
         "CircuitBreakerOpenError",

@@ -31,13 +31,24 @@ from resilio.deadletters.errors import (
     SealedLetterError,
     UnencodableMessageError,
 )
+from resilio.deadletters.forwarding import ForwardingStore
 from resilio.deadletters.guard import dead_lettered
 from resilio.deadletters.letter import DeadLetter, LetterStatus
 from resilio.deadletters.letter_filter import LetterFilter
 from resilio.deadletters.replay_context import ReplayContext
 from resilio.deadletters.replay_rules import StopWhenFailing
 from resilio.deadletters.replay_run import ReplayEnd, ReplayProgress, ReplaySummary
-from resilio.deadletters.store import DeadLetterStats
+from resilio.deadletters.sqs_errors import (
+    LetterRefusedError,
+    LetterTooLargeError,
+    RemoteQueueDeniedError,
+    RemoteQueueError,
+    RemoteQueueMissingError,
+    RemoteQueueThrottledError,
+    RemoteQueueUnreachableError,
+)
+from resilio.deadletters.sqs_store import SqsStore
+from resilio.deadletters.store import DeadLetterStats, Store
 from resilio.errors import (
     BulkheadFullError,
     CircuitBreakerOpenError,
@@ -105,6 +116,7 @@ __all__ = (
     "FailureRate",
     "Fallback",
     "FernetCodec",
+    "ForwardingStore",
     "Hedge",
     "IntegrationError",
     "KeptObject",
@@ -112,7 +124,9 @@ __all__ = (
     "LetterFilter",
     "LetterGuard",
     "LetterNotKeptError",
+    "LetterRefusedError",
     "LetterStatus",
+    "LetterTooLargeError",
     "MessageClaimedError",
     "MessageNotFoundError",
     "NotOurFileError",
@@ -122,6 +136,11 @@ __all__ = (
     "Pipeline",
     "RateLimitExceededError",
     "RateLimiter",
+    "RemoteQueueDeniedError",
+    "RemoteQueueError",
+    "RemoteQueueMissingError",
+    "RemoteQueueThrottledError",
+    "RemoteQueueUnreachableError",
     "ReplayContext",
     "ReplayEnd",
     "ReplayProgress",
@@ -131,7 +150,9 @@ __all__ = (
     "RetryExhaustedError",
     "SealedLetterError",
     "SlowCallRate",
+    "SqsStore",
     "StopWhenFailing",
+    "Store",
     "TimeWindow",
     "Timeout",
     "UnencodableMessageError",
