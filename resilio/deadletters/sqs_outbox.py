@@ -30,21 +30,21 @@ _BATCH_FAULTS: Final = frozenset({"BatchRequestTooLong", "InvalidMessageContents
 class _Sending:
     """One parcel, and who waits for it."""
 
-    __slots__ = ("done", "parcel", "senders")
+    __slots__ = ("parcel", "senders")
 
-    def __init__(self, parcel: Parcel, done: asyncio.Future[str]) -> None:
+    def __init__(self, parcel: Parcel) -> None:
         self.parcel = parcel
-        self.done = done
-        self.senders = 0
+        self.senders: list[asyncio.Future[str]] = []
 
     def succeed(self, sqs_id: str) -> None:
-        if not self.done.done():
-            self.done.set_result(sqs_id)
+        for each in self.senders:
+            if not each.done():  # else it was cancelled
+                each.set_result(sqs_id)
 
     def fail(self, error: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-            self.done.exception()  # its sender may have gone, which is no reason to complain
+        for each in self.senders:
+            if not each.done():
+                each.set_exception(_copy_of(error))
 
 
 class Outbox:
@@ -73,23 +73,18 @@ class Outbox:
         key = parcel.letter_id, parcel.revision
         sending = self._under_way.get(key)
         if sending is None:
-            sending = self._under_way[key] = _Sending(parcel, asyncio.get_running_loop().create_future())
-            sending.done.add_done_callback(lambda _: self._under_way.pop(key, None))
+            sending = self._under_way[key] = _Sending(parcel)
             self._enqueue(sending)
-        sending.senders += 1
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        sending.senders.append(done)
         try:
-            await asyncio.wait([sending.done])
+            return await done
         except asyncio.CancelledError:
-            if sending.senders == 1 and sending in self._pending:
+            sending.senders.remove(done)
+            if not sending.senders and sending in self._pending:
                 self._pending.remove(sending)
-                sending.done.cancel()
+                del self._under_way[key]
             raise
-        finally:
-            sending.senders -= 1
-        error = sending.done.exception()
-        if error is not None:
-            raise _copy_of(error)
-        return sending.done.result()
 
     def _enqueue(self, sending: _Sending) -> None:
         self._pending.append(sending)
@@ -103,10 +98,11 @@ class Outbox:
     async def _gather(self) -> None:
         try:
             await clock.sleep(_GATHER)
+            pending, self._pending = self._pending, []
+            self._post(pending)
         finally:
             self._is_gathering = False
-            pending, self._pending = self._pending, []
-        self._post(pending)
+            self._give_up(self._pending)  # only if this was cancelled
 
     def _post(self, sendings: list[_Sending]) -> None:
         for batch in _batches(sendings):
@@ -122,9 +118,14 @@ class Outbox:
                     return
                 await pause_before(tries)
         finally:
-            for each in left:
-                msg = f"{self._client.address.queue_url} was closed while the letter was on its way"
-                each.fail(RemoteQueueUnreachableError(msg, location=self._client.address.queue_url))
+            self._give_up(left)
+
+    def _give_up(self, sendings: list[_Sending]) -> None:
+        queue_url = self._client.address.queue_url
+        for each in sendings:
+            msg = f"{queue_url} was closed while the letter was on its way"
+            self._end(each, RemoteQueueUnreachableError(msg, location=queue_url))
+        sendings.clear()
 
     async def _send(self, batch: list[_Sending], *, is_last: bool) -> list[_Sending]:
         """Send a batch once, tell those whose fate is known, and return the others."""
@@ -138,9 +139,9 @@ class Outbox:
             code = error.aws_code if isinstance(error, RemoteQueueError) else ""
             if code not in _BATCH_FAULTS:
                 for each in batch:
-                    each.fail(error)
+                    self._end(each, error)
             elif len(batch) == 1:
-                batch[0].fail(entry_error(code, error.message, is_ours=True, location=address.queue_url))
+                self._end(batch[0], entry_error(code, error.message, is_ours=True, location=address.queue_url))
             else:
                 for each in batch:
                     self._client.start(self._deliver([each]))
@@ -150,8 +151,7 @@ class Outbox:
         sent = {each["Id"]: each["MessageId"] for each in answer.get("Successful", ())}
         for at, each in enumerate(batch):
             if str(at) in sent:
-                self._sent(each.parcel)
-                each.succeed(sent[str(at)])
+                self._end(each, sent[str(at)])
                 continue
             told = failed.get(str(at), {"Code": "InternalError", "Message": "the answer does not mention it"})
             refusal = entry_error(
@@ -163,8 +163,17 @@ class Outbox:
             if refusal.retryable and not is_last:
                 again.append(each)
             else:
-                each.fail(refusal)
+                self._end(each, refusal)
         return again
+
+    def _end(self, sending: _Sending, outcome: str | Exception) -> None:
+        """A parcel was taken, and this is SQS's id for it; or it was not, and this is why."""
+        self._under_way.pop((sending.parcel.letter_id, sending.parcel.revision), None)
+        if isinstance(outcome, str):
+            self._sent(sending.parcel)
+            sending.succeed(outcome)
+        else:
+            sending.fail(outcome)
 
 
 def _batches(sendings: Iterable[_Sending]) -> list[list[_Sending]]:
@@ -180,7 +189,7 @@ def _batches(sendings: Iterable[_Sending]) -> list[list[_Sending]]:
     return batches
 
 
-def _copy_of(error: BaseException) -> BaseException:
+def _copy_of(error: Exception) -> Exception:
     """One error raised in many tasks would gather all their tracebacks: each gets its own."""
     own = copy.copy(error)
     own.__cause__ = error.__cause__
