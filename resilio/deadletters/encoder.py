@@ -9,7 +9,6 @@
 | ``timedelta`` | ``{"$timedelta": [days, seconds, microseconds]}`` | the same |
 | ``Decimal``, ``UUID`` | ``{"$decimal": "9.90"}``, ``{"$uuid": "..."}`` | the same |
 | NaN, infinities | ``{"$float": "nan"}`` | the same |
-| a number of more than 4300 digits | ``{"$int": "0x..."}`` | the same |
 | ``set``, ``frozenset`` | ``{"$set": [...]}``, ``{"$frozenset": [...]}`` | the same |
 | a dict with keys other than text | ``{"$dict": [[key, value], ...]}`` | the same |
 | an object with declared fields | ``{"$object": {"type": "app.User", "fields": {...}}}`` | a `KeptObject` |
@@ -158,7 +157,6 @@ _KNOWN: Final[dict[type, Callable[[Any], Tagged]]] = {
     Decimal: lambda value: Tagged("$decimal", Decimal.__str__(value)),
     UUID: lambda value: Tagged("$uuid", UUID.__str__(value)),
     float: lambda value: Tagged("$float", "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"),
-    int: lambda value: Tagged("$int", hex(value)),
     set: lambda value: Tagged("$set", list(value), must_hash=True),
     frozenset: lambda value: Tagged("$frozenset", list(value), must_hash=True),
     Enum: _enum,
@@ -181,7 +179,7 @@ def restore(value: Any) -> Any:
         if back is not None:
             try:
                 return back(payload)
-            except (ValueError, TypeError, KeyError, ArithmeticError):
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
                 return value
     return {key: restore(each) for key, each in value.items()}
 
@@ -199,6 +197,8 @@ def _bytes(payload: str) -> bytes:
 
 
 def _set(payload: list[Any]) -> Any:
+    if not isinstance(payload, list):
+        raise TypeError
     items = restore(payload)
     try:
         return set(items)
@@ -234,7 +234,6 @@ _BACK: Final[dict[str, Callable[[Any], Any]]] = {
     "$decimal": Decimal,
     "$uuid": UUID,
     "$float": float,
-    "$int": lambda payload: int(payload, 16),
     "$set": _set,
     "$frozenset": _frozenset,
     "$tuple": lambda payload: tuple(restore(payload)),

@@ -261,7 +261,7 @@ class _Converter:
             found = None
         if found is None:
             return self._give_up(value if original is None else original, path, what)
-        if isinstance(found.payload, (str, int)):
+        if isinstance(found.payload, str):
             return self._tag(found.tag, found.payload)
         trouble = self._enter(value, 3)
         if trouble:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from resilio.deadletters.encoding import STANDARD, carry, safe_repr
 from resilio.deadletters.letter import LetterStatus
 
 if TYPE_CHECKING:
@@ -72,4 +73,8 @@ EVERY_LETTER: Final = LetterFilter()
 
 def _text_of(letter: DeadLetter) -> str:
     parts = (letter.id, letter.message, dict(letter.error_info), dict(letter.headers))
-    return json.dumps(parts, ensure_ascii=False, default=repr).casefold()
+    try:
+        text = json.dumps(parts, ensure_ascii=False, default=repr)
+    except TypeError:  # a dict with keys that JSON has not even a text for
+        text = json.dumps(carry(parts, encoder=STANDARD, fallback=safe_repr), ensure_ascii=False)
+    return text.casefold()

@@ -195,7 +195,7 @@ async def test_a_long_message_is_kept_whole(opened: AbstractAsyncContextManager[
 
 async def test_values_beyond_json_survive_with_an_encoder(opened: AbstractAsyncContextManager[Store]) -> None:
     """They come back as what they were from every way of reading, also when the letter was edited or failed."""
-    message = {"photo": b"\xff\x00", "at": START, "seen": {1, (2, 3)}, "by": {7: "seven"}}
+    message = {"photo": b"\xff\x00", "at": START, "seen": {1, (2, 3)}, "by": {(7, NOBODY): "seven"}}
     async with opened as store:
         await store.add("a", body("a", message, encoder=Encoder()))
         assert (await the(store, "a")).message == message
