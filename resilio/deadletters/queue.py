@@ -211,15 +211,16 @@ class DeadLetterQueue(Tidying):
 
         Cancelled, it may have kept the letter or not.
         """
-        headers = checked_headers(headers)
-        checked_label("deduplication_key", deduplication_key)
+        headers = None if headers is None else checked_headers(headers)
+        if deduplication_key is not None:
+            checked_label("deduplication_key", deduplication_key)
         store = self._store()
         now = clock.utcnow()
         letter_id = next_id(now)
         carried = carry(message, fallback=self._fallback, encoder=self._encoder)
         reason: Mapping[str, Any] = describe(error_info, now)
         error_type = str(reason.get("error_type", ""))
-        group = checked_label("group", group) or group_of(error_info, reason)
+        group = group_of(error_info, reason) if group is None else checked_label("group", group)
         if operation is None:
             told = reason.get("operation")
             operation = told if isinstance(told, str) else None
@@ -228,13 +229,13 @@ class DeadLetterQueue(Tidying):
         if store.sealing is not None:
             carried = store.sealing.message(letter_id, carried)
             reason = store.sealing.error_info(letter_id, reason)
-            headers = store.sealing.headers(letter_id, headers)
+            headers = store.sealing.headers(letter_id, headers or {})
         body = new_body(
             letter_id,
             carried,
             reason,
             now,
-            group=group,
+            group=group or "",
             source=source_of(operation),
             headers=headers,
             deduplication_key=deduplication_key,

@@ -21,7 +21,8 @@ __all__ = ("group_of", "source_of")
 _LONGEST_GROUP: Final = 200
 
 _lock = threading.Lock()
-_facts: tuple[int, bytes] = (0, b"")  # the process that they are of, and the rest of the JSON object
+_facts: tuple[int, bytes] = (0, b"")  # the process that they are of, and the JSON without an operation
+_UNNAMED: Final = len(b'{"operation":null')
 
 
 def source_of(operation: str | None) -> bytes:
@@ -30,13 +31,13 @@ def source_of(operation: str | None) -> bytes:
     found = _facts
     if found[0] != pid:  # the first letter, or the first one after a fork
         found = _find_out(pid)
-    return b'{"operation":%b%b' % (b"null" if operation is None else _json(operation), found[1])
+    return found[1] if operation is None else b'{"operation":%b%b' % (_json(operation), found[1][_UNNAMED:])
 
 
 def _find_out(pid: int) -> tuple[int, bytes]:
     global _facts  # noqa: PLW0603 -- facts of the process, the same whoever finds them out
     version = sys.modules["resilio"].__version__  # the front door is a floor above, and open already
-    rest = b',"host":%b,"pid":%d,"version":%b}' % (_json(socket.gethostname()), pid, _json(version))
+    rest = b'{"operation":null,"host":%b,"pid":%d,"version":%b}' % (_json(socket.gethostname()), pid, _json(version))
     with _lock:
         _facts = (pid, rest)
     return _facts
@@ -57,7 +58,8 @@ def group_of(error_info: object, described: Mapping[str, Any]) -> str:
         return ""
     if isinstance(error_info, BaseException):
         known = f"{known}{_raised_in(error_info)}"
-    return known[:_LONGEST_GROUP].encode("utf-8", "backslashreplace").decode()
+    known = known[:_LONGEST_GROUP]
+    return known if known.isascii() else known.encode("utf-8", "backslashreplace").decode()
 
 
 def _raised_in(error: BaseException) -> str:
