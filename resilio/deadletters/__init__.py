@@ -10,8 +10,8 @@ The public names live in `queue` (`DeadLetterQueue`; what people do with it by h
 
 Below the queue, from the top down: `replay_run` replays many letters, `replay` one, while `replay_heart` keeps its
 claim alive; `transfer` carries letters out, in and over; `sealed_store` seals what goes into a store and opens what
-comes out; `opening` chooses the store. `forwarding` puts a file behind a remote store, `sqs_store` is one in SQS, `threaded_store`
-puts a blocking store behind worker threads, and `group_commit` lets many senders share one fsync. `sqlite_store` and
-`journal` are blocking stores; of the latter, `journal_operations` decides what each operation does, `journal_log` keeps
-the file and its index in step, and `journal_file` and `lines` know what lies on the disk.
+comes out; `opening` chooses the store. `forwarding` puts a file behind a remote store, `sqs_store` is one in SQS,
+`threaded_store` puts a blocking store behind worker threads, and `group_commit` lets many senders share one fsync.
+`sqlite_store` and `journal` are blocking stores; of the latter, `journal_operations` decides what each operation does,
+`journal_log` keeps the file and its index in step, and `journal_file` and `lines` know what lies on the disk.
 """

@@ -10,6 +10,7 @@ from cryptography.fernet import InvalidToken
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resilio._core import clock
 from resilio.deadletters.codec import FernetCodec, Sealing
 from resilio.deadletters.encoder import Encoder
 from resilio.deadletters.errors import SealedLetterError
@@ -20,6 +21,10 @@ from resilio.testing.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from resilio.deadletters.replay_context import ReplayContext
+    from resilio.deadletters.store import Claim
+    from resilio.testing import VirtualClock
 
 OLD, NEW, OTHER = FernetCodec.new_key(), FernetCodec.new_key(), FernetCodec.new_key()
 SECRET = {"card": "4111 Geheim"}
@@ -186,6 +191,44 @@ async def test_letters_from_before_the_codec_are_read_as_they_are(path: Path) ->
     letter = await dlq.get(message_id)
     assert (letter.message, letter.error_info["error_message"]) == ("plain", "cannot charge plain")
     assert letter.history[0]["error_message"] == "cannot charge plain"
+
+
+class Watching(MemoryStore):
+    """A store that writes letters anew from the claims that it is given, as a remote one does."""
+
+    def __init__(self) -> None:
+        super().__init__("watching")
+        self.seen: list[str] = []
+
+    async def extend(self, claim: Claim, *, seconds: float) -> Claim | None:
+        self.seen.append(f"extend {dict(claim.letter)}")
+        return await super().extend(claim, seconds=seconds)
+
+    async def settle(self, claim: Claim) -> bool:
+        self.seen.append(f"settle {dict(claim.letter)}")
+        return await super().settle(claim)
+
+    async def book(self, claim: Claim, error_info: Any, **how: Any) -> int | None:
+        self.seen.append(f"book {dict(claim.letter)} {error_info}")
+        return await super().book(claim, error_info, **how)
+
+
+@pytest.mark.anyio
+async def test_a_store_is_never_given_an_open_letter(virtual_clock: VirtualClock) -> None:
+    """Not with the claims that it made itself, either."""
+
+    async def handle(message: object, context: ReplayContext) -> None:
+        await clock.sleep(15)
+        if context.attempt == 1:
+            raise ValueError(message)
+
+    store = Watching()
+    dlq = DeadLetterQueue(store=store, reprocessor=handle, codec=FernetCodec(OLD), replay_delay=0)
+    await dlq.send_to_dlq(SECRET, ERROR, headers={"h": "Geheim"})
+    assert (await dlq.reprocess_all()).failed == 1
+    assert (await dlq.reprocess_all()).replayed == 1
+    assert [each.split()[0] for each in store.seen] == ["extend", "book", "extend", "settle"]
+    assert not any("Geheim" in each for each in store.seen)
 
 
 @pytest.mark.anyio

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -347,6 +348,36 @@ async def test_a_claim_that_cannot_be_made_longer_does_not_stop_the_reprocessor(
     expected = [""] if trouble is None else ["disk", "disk"]
     assert [(each.message_id, each.error) for each in events] == [(message_id, each) for each in expected]
     assert await statuses(dlq) == []
+
+
+class Renaming(MemoryStore):
+    """A store that knows a longer claim only under another token, as a remote one may."""
+
+    async def extend(self, claim: Claim, *, seconds: float) -> Claim | None:
+        longer = await super().extend(claim, seconds=seconds)
+        if longer is None:
+            return None
+        entry = self._entries[claim.letter.id]
+        entry.token = f"{claim.token}+"
+        return replace(longer, token=entry.token)
+
+
+@pytest.mark.parametrize("ending", ["failure", "cancellation"])
+async def test_a_run_goes_on_with_the_claim_as_it_was_renamed(virtual_clock: VirtualClock, ending: str) -> None:
+    """After two extensions the letter is given back under the token of the last one."""
+
+    async def handle(message: object) -> None:
+        await clock.sleep(25)
+        if ending == "failure":
+            raise ValueError
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+
+    dlq = DeadLetterQueue(store=Renaming("x"), reprocessor=handle, visibility_timeout=30)
+    await filled(dlq, 1)
+    with anyio.CancelScope() as scope:
+        await dlq.reprocess_all()
+    assert await statuses(dlq) == [(0, "waiting", 1 if ending == "failure" else 0)]
 
 
 # -- trouble and crashes -----------------------------------------------------------------------------------------------
