@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from resilio.deadletters.encoding import STANDARD, carry, safe_repr
+from resilio.deadletters.encoding import safe_repr
 from resilio.deadletters.letter import LetterStatus
 
 if TYPE_CHECKING:
@@ -76,5 +76,5 @@ def _text_of(letter: DeadLetter) -> str:
     try:
         text = json.dumps(parts, ensure_ascii=False, default=repr)
     except TypeError:  # a dict with keys that JSON has not even a text for
-        text = json.dumps(carry(parts, encoder=STANDARD, fallback=safe_repr), ensure_ascii=False)
+        text = json.dumps((letter.id, safe_repr(letter.message), *parts[2:]), ensure_ascii=False, default=repr)
     return text.casefold()

@@ -16,7 +16,7 @@ from resilio._core import clock
 from resilio.deadletters import sqlite_schema as schema
 from resilio.deadletters.encoding import dump, may_hold, unwrapped, with_message
 from resilio.deadletters.letter import DeadLetter, LetterBody, LetterStatus, attempt_line, longer, moment
-from resilio.deadletters.sqlite_schema import AGAIN, GIVEN_BACK, text
+from resilio.deadletters.sqlite_schema import AGAIN, FRESH, GIVEN_BACK, text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from resilio.deadletters.letter_filter import LetterFilter
     from resilio.deadletters.store import Add, Book
 
-_COLUMNS: Final = "seq, id, attempts, parked, token, available, crc, body, attempt"
+_COLUMNS: Final = "seq, id, line, attempts, parked, token, available, crc, body, attempt"
 _ADD: Final = (
     "INSERT OR IGNORE INTO letters (seq, place, id, grp, error_type, first_failed_at, last_failed_at, attempts, "
     "deduplication_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -40,6 +40,7 @@ class Row(NamedTuple):
 
     seq: int
     id: str
+    line: int
     attempts: int
     parked: int
     token: str | None
@@ -163,7 +164,7 @@ def _may_hold(row: Row, needle: str) -> bool:
 
 def add(connection: sqlite3.Connection, letters: Sequence[Add]) -> list[str | Exception]:
     """Keep letters; give for each the id under which it is kept, or why its body is none."""
-    [last] = connection.execute("SELECT coalesce(max(seq), 0) FROM letters").fetchone()
+    [last] = connection.execute("SELECT max(fresh, (SELECT coalesce(max(seq), 0) FROM letters)) FROM places").fetchone()
     outcomes: list[str | Exception] = []
     new: list[tuple[Any, ...]] = []
     contents: list[tuple[int, int, bytes]] = []
@@ -214,7 +215,7 @@ def _with_key(connection: sqlite3.Connection, key: str) -> str | None:
 
 def _filed(body: bytes) -> tuple[Any, ...]:
     """What a letter is filed under: group, error, when it failed first and last, attempts."""
-    if isinstance(body, LetterBody):
+    if type(body) is LetterBody:
         at = body.failed_at.timestamp()
         return text(body.group), _error_type(body.error_type), at, at, 0
     data = json.loads(body)
@@ -262,12 +263,21 @@ def next_free(connection: sqlite3.Connection, limit: int, where: LetterFilter, n
                 yield row
 
 
-def claim(connection: sqlite3.Connection, seqs: Iterable[int], token: str, until: datetime) -> None:
+def claim(connection: sqlite3.Connection, these: Iterable[Row], token: str, until: datetime) -> None:
     """Hand letters out."""
     connection.executemany(
         "UPDATE letters SET token = ?, available = ?, line = ? WHERE seq = ?",
-        [(token, until.timestamp(), AGAIN, seq) for seq in seqs],
+        [(token, until.timestamp(), AGAIN, row.seq) for row in these],
     )
+
+
+def pass_fresh(connection: sqlite3.Connection, rows: Sequence[Row], limit: int) -> None:
+    """Remember how far the line of fresh letters is handed out, after a claim that took whichever were next."""
+    fresh = [row.seq for row in rows if row.line == FRESH]
+    if len(rows) < limit or rows[-1].line == AGAIN:
+        connection.execute("UPDATE places SET fresh = max(fresh, (SELECT coalesce(max(seq), 0) FROM letters))")
+    elif fresh:
+        connection.execute("UPDATE places SET fresh = max(fresh, ?)", [fresh[-1]])
 
 
 def release(connection: sqlite3.Connection, token: str) -> None:

@@ -26,6 +26,8 @@ APPLICATION: Final = 0x52_44_4C_51
 VERSION: Final = 1
 """The layout that this release writes and reads."""
 
+_UNPASSED: Final = " AND seq > (SELECT fresh FROM places)"
+
 GIVEN_BACK: Final = 0
 FRESH: Final = 1
 AGAIN: Final = 2
@@ -67,13 +69,14 @@ TABLES: Final = (
     )
     """,
     "CREATE TABLE counts (grp TEXT PRIMARY KEY, letters INTEGER NOT NULL) WITHOUT ROWID",
-    # Letters that failed stand behind those that have not, whenever those came.
-    "CREATE TABLE places (last INTEGER NOT NULL)",
-    "INSERT INTO places VALUES (281474976710656)",
+    # Letters that failed stand behind those that have not, whenever those came: that is `last`. No letter up to `fresh`
+    # is in the line of those that were never handed out, so that they are found without an index.
+    "CREATE TABLE places (last INTEGER NOT NULL, fresh INTEGER NOT NULL)",
+    "INSERT INTO places VALUES (281474976710656, 0)",
     # Contents that failed their checksum, set aside: nothing reads them but a person.
     "CREATE TABLE damaged (seq INTEGER, id TEXT, set_aside_at REAL, crc INTEGER, body BLOB, attempt BLOB)",
     # A letter that comes goes into as few of these as will do: each is a page more to be written with its batch.
-    "CREATE INDEX letters_next ON letters (line, available, place) WHERE parked = 0",
+    "CREATE INDEX letters_next ON letters (line, available, place) WHERE parked = 0 AND line <> 1",
     "CREATE INDEX letters_fresh_by_group ON letters (grp) WHERE line = 1",
     "CREATE INDEX letters_fresh_by_error ON letters (error_type) WHERE line = 1",
     "CREATE INDEX letters_other_by_group ON letters (grp, parked, line, available, place) WHERE line <> 1",
@@ -151,10 +154,9 @@ def lines_in_order(where: LetterFilter) -> Iterator[tuple[str, str]]:
     column = None if where.group is None and where.error is None else "error" if where.group is None else "group"
     for line in (GIVEN_BACK, FRESH, AGAIN):
         condition = f"parked = 0 AND line = {line} AND available <= ?"
-        if column is None:
-            yield "INDEXED BY letters_next", f"{condition}%s ORDER BY available, place"
-        elif line == FRESH:
-            yield f"INDEXED BY letters_fresh_by_{column}", f"{condition}%s ORDER BY seq"
+        if line == FRESH:
+            index = "NOT INDEXED" if column is None else f"INDEXED BY letters_fresh_by_{column}"
+            yield index, f"{condition}{_UNPASSED}%s ORDER BY seq"
         else:
-            index = f"INDEXED BY letters_other_by_{column}"
+            index = "INDEXED BY letters_next" if column is None else f"INDEXED BY letters_other_by_{column}"
             yield index, f"{condition} AND line <> {FRESH}%s ORDER BY available, place"

@@ -234,7 +234,8 @@ class SqliteStore:
         now = clock.utcnow()
         until = now + timedelta(seconds=seconds)
         text = None if where.text is None else LetterFilter(text=where.text)  # the rest is asked of the database
-        found: dict[int, Claim] = {}
+        found: list[Claim] = []
+        rows: list[Row] = []
         damaged: list[Row] = []
         for row in letters.next_free(connection, limit, where, now):
             if len(found) == limit:
@@ -243,14 +244,16 @@ class SqliteStore:
             if letter is None:
                 damaged.append(row)
             elif text is None or text.matches(letter):
-                found[row.seq] = Claim(letter, token, until)
-        letters.claim(connection, found, token, until)
+                rows.append(row)
+                found.append(Claim(letter, token, until))
+        letters.claim(connection, rows, token, until)
         if damaged:
             self._set_aside(connection, damaged)
             if len(found) < limit:
-                more = self._claim_next(connection, wanted._replace(limit=limit - len(found)))
-                return [*found.values(), *more]
-        return list(found.values())
+                return found + self._claim_next(connection, wanted._replace(limit=limit - len(found)))
+        elif where.is_empty:
+            letters.pass_fresh(connection, rows, limit)
+        return found
 
     def _claim_one(self, connection: sqlite3.Connection, wanted: ClaimOne) -> Claim | Exception:
         letter_id, seconds, token, held = wanted
@@ -269,7 +272,7 @@ class SqliteStore:
             letter = row.letter(LetterStatus.CLAIMED)
             if letter is not None:
                 until = now + timedelta(seconds=seconds)
-                letters.claim(connection, [row.seq], token, until)
+                letters.claim(connection, [row], token, until)
                 return Claim(letter, token, until)
             self._set_aside(connection, [row])
         msg = f"there is no letter {letter_id} in {self.location}"
