@@ -18,6 +18,7 @@ from resilio.deadletters.sqs_envelope import LARGEST
 from resilio.deadletters.sqs_errors import RemoteQueueDeniedError, RemoteQueueError, is_stale_receipt
 from resilio.deadletters.sqs_outbox import Outbox
 from resilio.deadletters.store import GIVE_BACK_WITHIN
+from resilio.deadletters.worker import in_trio, in_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,10 +198,11 @@ class Lanes:
         with self._lock:
             lanes = dict(self._lanes)
             self._lanes = WeakKeyDictionary()
-        here = asyncio.get_running_loop()
+        here = None if in_trio() else asyncio.get_running_loop()
         for loop, lane in lanes.items():
             if loop is here:
                 await lane.client.aclose()
             elif loop.is_running():
-                with suppress(TimeoutError, RuntimeError), anyio.fail_after(GIVE_BACK_WITHIN):
-                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(lane.client.aclose(), loop))
+                closing = asyncio.run_coroutine_threadsafe(lane.client.aclose(), loop)
+                with suppress(TimeoutError), anyio.fail_after(GIVE_BACK_WITHIN):
+                    await in_worker(closing.result, GIVE_BACK_WITHIN)

@@ -145,7 +145,7 @@ class Receipts:
         parked = waiting = 0
         with self._lock:
             for each in self._receipts.values():
-                if each.token is None and each.holds(now):
+                if each.token is None and now < each.ends:
                     if each.letter.status is LetterStatus.PARKED:
                         parked += 1
                     else:

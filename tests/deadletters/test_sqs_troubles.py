@@ -54,50 +54,50 @@ REFUSALS = [
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("code", "status", "kind", "words"), REFUSALS, ids=[each[0] for each in REFUSALS])
 async def test_every_refusal_has_its_error(
-    moto_queue: RemoteQueue, time: Any, code: str, status: int, kind: type[RemoteQueueError], words: str
+    mini_queue: RemoteQueue, time: Any, code: str, status: int, kind: type[RemoteQueueError], words: str
 ) -> None:
     """It names the queue, says what to do, and only what may pass is tried again: four times in all."""
-    moto_queue.wire.refuse("SendMessageBatch", code, status=status)
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.refuse("SendMessageBatch", code, status=status)
+    async with opened_store(mini_queue) as store:
         with pytest.raises(kind, match=words) as caught:
             await keep(store)
     error = caught.value
     assert type(error) is kind
-    assert (error.location, error.aws_code) == (moto_queue.url, code)
-    assert moto_queue.url in str(error)
+    assert (error.location, error.aws_code) == (mini_queue.url, code)
+    assert mini_queue.url in str(error)
     assert error.__cause__ is not None
     assert is_transient(error.__cause__) is is_transient(error) or code.startswith("Kms")
-    assert moto_queue.wire.calls["SendMessageBatch"] == (4 if is_transient(error) else 1)
+    assert mini_queue.wire.calls["SendMessageBatch"] == (4 if is_transient(error) else 1)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 -- our own
 
 
 @pytest.mark.asyncio
-async def test_a_bad_moment_passes_unnoticed(moto_queue: RemoteQueue, time: Any) -> None:
+async def test_a_bad_moment_passes_unnoticed(mini_queue: RemoteQueue, time: Any) -> None:
     """Throttling that ends before the tries do costs only time, with a pause before each try."""
-    moto_queue.wire.refuse("SendMessageBatch", "RequestThrottled", times=3)
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.refuse("SendMessageBatch", "RequestThrottled", times=3)
+    async with opened_store(mini_queue) as store:
         await keep(store)
-    assert len(moto_queue.bodies()) == 1
-    assert moto_queue.wire.calls["SendMessageBatch"] == 4
+    assert len(mini_queue.bodies()) == 1
+    assert mini_queue.wire.calls["SendMessageBatch"] == 4
 
 
 @pytest.mark.asyncio
-async def test_throttled_entries_are_told_as_such(moto_queue: RemoteQueue, time: Any) -> None:
+async def test_throttled_entries_are_told_as_such(mini_queue: RemoteQueue, time: Any) -> None:
     """SQS can refuse an entry for lack of capacity while it takes the batch."""
 
     def refuse(payload: dict[str, Any], _: Callable[..., Any]) -> Any:
         failed = [{"Id": each["Id"], "Code": "KmsThrottled", "SenderFault": True} for each in payload["Entries"]]
         return 200, {"Failed": failed}
 
-    moto_queue.wire.rules["SendMessageBatch"] = refuse
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.rules["SendMessageBatch"] = refuse
+    async with opened_store(mini_queue) as store:
         with pytest.raises(RemoteQueueThrottledError):
             await keep(store)
-    assert moto_queue.wire.calls["SendMessageBatch"] == 4
+    assert mini_queue.wire.calls["SendMessageBatch"] == 4
 
 
 @pytest.mark.asyncio
-async def test_a_cut_connection_is_tried_again(moto_queue: RemoteQueue, time: Any) -> None:
+async def test_a_cut_connection_is_tried_again(mini_queue: RemoteQueue, time: Any) -> None:
     """Nobody knows whether the request arrived: it is made again, and the letter may be there twice."""
     cut = iter((True, False))
 
@@ -107,14 +107,14 @@ async def test_a_cut_connection_is_tried_again(moto_queue: RemoteQueue, time: An
             raise ConnectionAbortedError
         return answer
 
-    moto_queue.wire.rules["SendMessageBatch"] = arrive_and_cut
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.rules["SendMessageBatch"] = arrive_and_cut
+    async with opened_store(mini_queue) as store:
         letter_id = await keep(store)
         (claim,) = await store.claim(1, seconds=30)
         assert await store.claim(1, seconds=30) == []  # the copy is deleted, for the letter is claimed
         assert await store.settle(claim)
     assert claim.letter.id == letter_id
-    assert moto_queue.bodies() == []
+    assert mini_queue.bodies() == []
 
 
 @pytest.mark.asyncio
@@ -140,28 +140,28 @@ async def test_a_queue_that_is_deleted_while_in_use(queue: RemoteQueue) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_sender_need_not_be_allowed_to_ask_for_the_limit(moto_queue: RemoteQueue) -> None:
+async def test_a_sender_need_not_be_allowed_to_ask_for_the_limit(mini_queue: RemoteQueue) -> None:
     """Without that permission, SQS's own limit is taken for the queue's."""
-    moto_queue.wire.refuse("GetQueueAttributes", "AccessDenied", status=403)
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.refuse("GetQueueAttributes", "AccessDenied", status=403)
+    async with opened_store(mini_queue) as store:
         await keep(store)
-    assert len(moto_queue.bodies()) == 1
+    assert len(mini_queue.bodies()) == 1
 
 
 @pytest.mark.asyncio
-async def test_there_are_no_credentials(moto_queue: RemoteQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_there_are_no_credentials(mini_queue: RemoteQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says so, and no request is made."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         with pytest.raises(RemoteQueueDeniedError, match="there are no credentials"):
             await keep(store)
-    assert not moto_queue.wire.calls
+    assert not mini_queue.wire.calls
 
 
 @pytest.mark.asyncio
 async def test_without_the_extra_the_first_use_names_it(
-    moto_queue: RemoteQueue, monkeypatch: pytest.MonkeyPatch
+    mini_queue: RemoteQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store can be built without aiobotocore; using it says what to install."""
     real_import = builtins.__import__
@@ -174,7 +174,7 @@ async def test_without_the_extra_the_first_use_names_it(
     for name in [each for each in sys.modules if each.startswith("aiobotocore")]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(builtins, "__import__", without)
-    async with opened_store(moto_queue) as store:
+    async with opened_store(mini_queue) as store:
         with pytest.raises(DeadLetterQueueError, match=r"pip install 'resilio-toolkit\[aws\]'") as caught:
             await keep(store)
     assert isinstance(caught.value.__cause__, ImportError)
@@ -245,22 +245,22 @@ def test_errors_with_numbers_pickle() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_redrive_task_is_a_thin_call(moto_queue: RemoteQueue) -> None:
+async def test_the_redrive_task_is_a_thin_call(mini_queue: RemoteQueue) -> None:
     """It asks for the queue's ARN and starts the task; no local server has that call, so the answer is written here."""
-    moto_queue.wire.rules["StartMessageMoveTask"] = lambda _, __: (200, {"TaskHandle": "task-1"})
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.rules["StartMessageMoveTask"] = lambda _, __: (200, {"TaskHandle": "task-1"})
+    async with opened_store(mini_queue) as store:
         assert await store.redrive("arn:aws:sqs:us-east-1:1:main", per_second=50) == "task-1"
         assert await store.redrive() == "task-1"
         with pytest.raises(ValueError, match="per_second"):
             await store.redrive(per_second=501)
-    first, second = [payload for action, payload in moto_queue.wire.sent if action == "StartMessageMoveTask"]
-    assert first["SourceArn"].endswith(moto_queue.url.rpartition("/")[2])
+    first, second = [payload for action, payload in mini_queue.wire.sent if action == "StartMessageMoveTask"]
+    assert first["SourceArn"].endswith(mini_queue.url.rpartition("/")[2])
     assert (first["DestinationArn"], first["MaxNumberOfMessagesPerSecond"]) == ("arn:aws:sqs:us-east-1:1:main", 50)
     assert set(second) == {"SourceArn"}
 
 
 @pytest.mark.asyncio
-async def test_closing_does_not_wait_for_ever(moto_queue: RemoteQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_does_not_wait_for_ever(mini_queue: RemoteQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that hangs is given up after a few seconds, and its sender is told."""
     monkeypatch.setattr(sqs_client, "_CLOSE_WITHIN", 0.1)
     arrived, may_go = threading.Event(), threading.Event()
@@ -270,8 +270,8 @@ async def test_closing_does_not_wait_for_ever(moto_queue: RemoteQueue, monkeypat
         may_go.wait(10)
         return forward(payload)
 
-    moto_queue.wire.rules["SendMessageBatch"] = hang
-    async with opened_store(moto_queue) as store:
+    mini_queue.wire.rules["SendMessageBatch"] = hang
+    async with opened_store(mini_queue) as store:
         sending = asyncio.create_task(keep(store))
         await asyncio.to_thread(arrived.wait, 10)
         await store.aclose()
