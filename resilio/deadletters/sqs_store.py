@@ -57,6 +57,8 @@ class SqsStore(SqsView):
     - A message cannot be changed. An edited letter, and one whose replay failed, is sent anew with the same id, and
       the old message is deleted afterwards; in between, a crash leaves both.
     - It hands a letter out at least once, sometimes again after it was deleted. This object deletes it again then.
+    - A request whose answer was lost is made again, which may leave a letter twice, both with its id. While this object
+      has a claim on one, it deletes the other.
     - Letters that are parked, and those that are not due yet, lie in the queue like others. `claim` passes them over
       and hides them for ``hide_for`` seconds, so as not to meet them each time; this object can still take them by
       their id, others only when that time is over.
