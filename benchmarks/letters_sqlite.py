@@ -144,14 +144,17 @@ def _letter(group: str = "g", error: str = "ValueError") -> tuple[str, bytes]:
 # -- growing -----------------------------------------------------------------------------------------------------------
 
 OPEN = """
-import json, resource, sqlite3, sys
+import json, sqlite3, sys
+import psutil
 from time import perf_counter
 from resilio.deadletters.sqlite_store import SqliteStore
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+process = psutil.Process()
+before = process.memory_info().rss
 start = perf_counter()
-SqliteStore(sys.argv[1]).stats()
+store = SqliteStore(sys.argv[1])
+store.stats()
 took = perf_counter() - start
-print(json.dumps([took * 1000, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
+print(json.dumps([took * 1000, (process.memory_info().rss - before) / 2**20]))
 """
 
 

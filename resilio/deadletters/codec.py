@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from resilio.deadletters.encoding import dump, unwrapped
+from resilio.deadletters.encoding import STANDARD, carry, dump, unwrapped
 from resilio.deadletters.errors import SealedLetterError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Sealing:
         key = letter.id
         return replace(
             letter,
-            message=self.message(key, letter.message),
+            message=self.message(key, carry(letter.message, encoder=STANDARD)),
             error_info=self.error_info(key, letter.error_info),
             headers=self.headers(key, letter.headers),
             history=tuple(self._sealed_line(key, each) for each in letter.history),

@@ -18,6 +18,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from resilio.deadletters.encoder import Encoder, KeptObject, looks_like_tag, restore, type_name
@@ -108,14 +109,13 @@ def may_hold(raw: bytes, needle: str) -> bool:
 
     That tells for sure only of plain ASCII: other letters may fold into ASCII, and tags come back as something else.
     """
-    words = _WORDS.findall(needle)
-    return (
-        not words
-        or max(words, key=len).encode() in raw.lower()
-        or not raw.isascii()
-        or b"\\u" in raw
-        or b'"__tagged__"' in raw
-    )
+    word = _longest_word(needle)
+    return word in raw.lower() or not raw.isascii() or b"\\u" in raw or b'"__tagged__"' in raw
+
+
+@lru_cache(maxsize=64)
+def _longest_word(needle: str) -> bytes:
+    return max(_WORDS.findall(needle), key=len, default="").encode()
 
 
 def carry(

@@ -23,8 +23,8 @@ from resilio.deadletters.store import Add, ClaimNext
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 25
-CUTS = 120
+ROUNDS = 18
+CUTS = 80
 SECTOR = 512
 
 
