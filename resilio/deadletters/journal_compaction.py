@@ -61,13 +61,16 @@ def compact(log: JournalLog) -> Generator[None, None, bool]:
             yield
             if log.index is not index or file.inode != inode:
                 return False
+        end = file.end
         while True:
             _keep_up(log)
             if log.index is not index or file.inode != inode:
                 return False
-            if file.end - copied <= _PIECE:
+            left, came = file.end - copied, file.end - end
+            if left <= max(_PIECE, 4 * came):  # while so much is appended it never gets much less than that
                 break
-            copied += _copy(file, copied, _PIECE, aside)
+            end = file.end
+            copied += _copy(file, copied, max(_PIECE, left // 2), aside)
             yield
         aside.sync()
         with file.locked():
@@ -171,10 +174,11 @@ def move_over(log: JournalLog) -> Generator[None, None, bool]:
         place = base + at
         for each in found[: last - 1].split(b"\n"):
             letter_id = lines.subject(each)
-            behind = None if letter_id is None else index.place_like(letter_id, each)
-            # Only what is the very same line: a letter may have been deleted and sent again under its id.
-            if behind is not None and behind.offset < base and file.read(*behind) == each:
-                index.move(letter_id, behind, place)
+            if letter_id is not None:
+                behind = index.place_like(letter_id, each)
+                # Only what is the very same line: a letter may have been deleted and sent again under its id.
+                if behind is not None and behind.offset < base and file.read(*behind) == each:
+                    index.move(letter_id, behind, place)
             place += len(each) + 1
         at += last
         yield

@@ -310,3 +310,59 @@ async def test_a_send_returns_only_after_its_fsync(path: Path, monkeypatch: pyte
         await dlq.send_to_dlq("x", {})
         order.append("acknowledged")
     assert order == ["synced", "acknowledged"] * 3
+
+
+def test_tidying_up_has_its_turn_after_each_batch_and_when_nothing_comes() -> None:
+    """Once after a batch; then, when nothing has come for a while, for as long as there is more to do."""
+    turns: list[bool] = []
+    done = threading.Event()
+
+    def tidy(*, is_idle: bool) -> bool:
+        turns.append(is_idle)
+        if len(turns) == 5:
+            done.set()
+        return len(turns) < 5
+
+    group: GroupCommit[int] = GroupCommit(lambda items: items, tidy=tidy)
+    assert anyio.run(group.submit, 7) == 7
+    assert done.wait(10)
+    assert turns == [False, True, True, True, True]
+
+
+def test_an_item_comes_before_more_tidying_up() -> None:
+    """Whoever sends while there is much to tidy up waits for a step of that, not for all of it."""
+    steps: list[str] = []
+    has_begun = threading.Event()
+    is_over = threading.Event()
+
+    def tidy(*, is_idle: bool) -> bool:
+        if is_idle:
+            steps.append("step")
+            has_begun.set()
+        return not is_over.is_set()
+
+    def commit(items: list[int]) -> list[int]:
+        steps.append("commit")
+        return items
+
+    group: GroupCommit[int] = GroupCommit(commit, tidy=tidy)
+    anyio.run(group.submit, 1)
+    assert has_begun.wait(10)
+    assert anyio.run(group.submit, 2) == 2
+    is_over.set()
+    assert steps.count("commit") == 2
+
+
+@pytest.mark.usefixtures("capfd")
+def test_tidying_up_that_fails_is_given_up_and_no_sender_is_the_worse() -> None:
+    """It is logged once, and items are committed as before."""
+    turns: list[bool] = []
+
+    def tidy(*, is_idle: bool) -> bool:
+        turns.append(is_idle)
+        msg = "broken"
+        raise RuntimeError(msg)
+
+    group: GroupCommit[int] = GroupCommit(lambda items: items, tidy=tidy)
+    assert [anyio.run(group.submit, number) for number in range(3)] == [0, 1, 2]
+    assert turns == [False]

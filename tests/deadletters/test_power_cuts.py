@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import secrets
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from resilio.deadletters import journal_chores
+from resilio.deadletters import journal_chores, journal_compaction
 from resilio.deadletters.journal import Journal
 from resilio.deadletters.letter import new_body
-from resilio.deadletters.store import Add, Book, ClaimNext, Release, Remove
+from resilio.deadletters.store import Add, Book, ClaimNext, Edit, Release, Remove
 
 if TYPE_CHECKING:
     from letter_kit import HandClock
@@ -27,10 +28,10 @@ SECTOR = 512
 class Step(NamedTuple):
     """One thing that was asked of the disk."""
 
-    what: str  # "write", "cut", "sync", "rename", "sync names"
+    what: str  # "write", "cut", "sync", "rename", "sync names"; a write over what is there has its offset in `size`
     file: int = 0
     data: bytes = b""
-    size: int = 0
+    size: int = -1
 
 
 class Disk:
@@ -42,10 +43,12 @@ class Disk:
         write, fdatasync, fsync, ftruncate, replace = os.write, os.fdatasync, os.fsync, os.ftruncate, Path.replace
 
         def recorded_write(fd: int, data: Any) -> int:
+            at = os.lseek(fd, 0, os.SEEK_CUR)
+            is_over = not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND and at < os.fstat(fd).st_size
             count = write(fd, data)
             if os.fstat(fd).st_ino not in self.held:
                 self.held[os.fstat(fd).st_ino] = os.dup(fd)
-            self.steps.append(Step("write", os.fstat(fd).st_ino, bytes(data[:count])))
+            self.steps.append(Step("write", os.fstat(fd).st_ino, bytes(data[:count]), at if is_over else -1))
             return count
 
         def recorded_ftruncate(fd: int, size: int) -> None:
@@ -62,7 +65,8 @@ class Disk:
             self.steps.append(Step("sync names") if stat.S_ISDIR(found.st_mode) else Step("sync", found.st_ino))
 
         def recorded_replace(source: Path, target: Any) -> Path:
-            self.steps.append(Step("rename", source.stat().st_ino))
+            if not str(target).endswith(".index"):
+                self.steps.append(Step("rename", source.stat().st_ino))
             return replace(source, target)
 
         patch.setattr(os, "write", recorded_write)
@@ -96,13 +100,15 @@ class Disk:
         return safe + bytes(tail)
 
 
-def _applied(contents: bytes, steps: list[Step]) -> bytes:
+def _applied(before: bytes, steps: list[Step]) -> bytes:
+    contents = bytearray(before)
     for step in steps:
         if step.what == "write":
-            contents += step.data
+            at = len(contents) if step.size < 0 else step.size
+            contents[at : at + len(step.data)] = step.data
         elif step.what == "cut":
-            contents = contents[: step.size]
-    return contents
+            del contents[step.size :]
+    return bytes(contents)
 
 
 class Day:
@@ -113,6 +119,7 @@ class Day:
         self.attempted: set[tuple[int, str]] = set()
         self.asked_to_remove: defaultdict[int, set[str]] = defaultdict(set)  # from that step on
         self.removed: defaultdict[int, set[str]] = defaultdict(set)
+        self.edited: defaultdict[int, dict[str, int]] = defaultdict(dict)
         journal, count, alive = Journal(path), 0, set[str]()
         for turn in range(150):
             time.advance(1)
@@ -133,7 +140,10 @@ class Day:
                 )
                 self.removed[len(disk.steps)].update(away)
                 alive -= away
-                journal.commit([Release(token)])
+                edited = sorted(alive)[:3]
+                journal.commit([Release(token), *(Edit(each, f"edited in {turn}") for each in edited)])
+                self.edited[len(disk.steps)].update(dict.fromkeys(edited, turn))
+            journal.tidy(is_idle=True)
 
     @staticmethod
     def _until(told: defaultdict[int, set[str]], step: int) -> set[str]:
@@ -141,6 +151,14 @@ class Day:
 
     def must_be_there(self, step: int) -> set[str]:
         return self._until(self.acknowledged, step) - self._until(self.asked_to_remove, step)
+
+    def must_say_at_least(self, step: int) -> dict[str, int]:
+        """The last edit of each letter that was acknowledged."""
+        found: dict[str, int] = {}
+        for at, edits in self.edited.items():
+            if at <= step:
+                found.update(edits)
+        return found
 
     def must_be_gone(self, step: int) -> set[str]:
         return self._until(self.removed, step)
@@ -156,7 +174,9 @@ def test_no_acknowledged_letter_is_lost_when_the_power_goes(
     seed = secrets.randbelow(1 << 32)
     print(f"seed {seed}")  # noqa: T201 -- shown when the test fails
     dice = random.Random(seed)
-    monkeypatch.setattr(journal_chores, "FEW_LINES", 100)  # many compactions
+    monkeypatch.setattr(journal_chores, "FEW_LINES", 100)  # many compactions, some of them in many steps
+    monkeypatch.setattr(journal_chores, "SMALL", dice.choice((0, 1000)))
+    monkeypatch.setattr(journal_compaction, "_BLOCK", dice.choice((4, 20)))
     with monkeypatch.context() as patch:
         disk = Disk(patch)
         day = Day(folder / "day.jsonl", disk, time, dice)
@@ -171,5 +191,8 @@ def test_no_acknowledged_letter_is_lost_when_the_power_goes(
         found = {each.id: each for each in Journal(place).peek(100_000)}
         assert not day.must_be_there(at) - set(found), f"cut {cut} after step {at}"
         assert not day.must_be_gone(at) & set(found), f"cut {cut} after step {at}"
+        for letter_id, turn in day.must_say_at_least(at).items():
+            if letter_id in found:
+                assert int(found[letter_id].message.removeprefix("edited in ")) >= turn
         Journal(place).commit([Add("next", new_body("next", "x", {}, time.now))])
         assert {each.id for each in Journal(place).peek(100_000)} == {*found, "next"}

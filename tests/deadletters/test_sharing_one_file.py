@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -92,6 +93,79 @@ def test_several_processes_share_the_work(path: Path) -> None:
 
     anyio.run(rest)
     assert sorted([*done, *left]) == sorted(f"{name}-{number}" for name in "abc" for number in range(100))
+
+
+CROWD = """
+import json, random, sys, time, anyio
+from resilio._core import events
+from resilio.deadletters import journal_chores, journal_compaction, journal_log
+from resilio.deadletters.events import JournalCompacted
+from resilio.deadletters.queue import DeadLetterQueue
+journal_chores.FEW_LINES, journal_chores.SMALL, journal_chores.LARGE, journal_chores.MANY_LINES = 100, 10, 0, 50
+journal_compaction._BLOCK, journal_log._MUCH = 10, 1 << 14
+path, name, backend, seconds = sys.argv[1:]
+end = time.monotonic() + float(seconds)
+sent, claims, handled, compacted = [], [], [], []
+async def main():
+    dlq = DeadLetterQueue(local_file_path=path, visibility_timeout=1.0)
+    async def send(sender):
+        while time.monotonic() < end:
+            sent.append(await dlq.send_to_dlq({"from": name, "text": "x" * random.choice([10, 900])}, {}))
+            await anyio.sleep(random.random() * 0.01)
+    async def handle():
+        while True:
+            before = time.monotonic()
+            letters = await dlq.receive_from_dlq(random.randint(1, 8))
+            claims.extend((each.id, before, time.monotonic()) for each in letters)
+            for each in letters:
+                if random.random() < 0.9 or time.monotonic() > end:  # else it is left to come again
+                    await dlq.delete(each.id)
+                    handled.append(each.id)
+            if time.monotonic() > end and not (await dlq.stats()).total:
+                return
+            await anyio.sleep(0.001 if letters else 0.05)
+    with events.subscribe(compacted.append, JournalCompacted):
+        async with anyio.create_task_group() as tasks:
+            for sender in range(4):
+                tasks.start_soon(send, sender)
+            tasks.start_soon(handle)
+            tasks.start_soon(handle)
+    print(json.dumps([sent, claims, handled, len(compacted)]))
+anyio.run(main, backend=backend)
+"""
+
+
+@pytest.mark.slow("four processes are at one file for a while")
+def test_a_crowd_of_processes_handles_every_letter_and_none_twice_at_a_time(path: Path) -> None:
+    """They send, claim, delete and compact at once: no letter is lost, none is handed out while somebody has it."""
+    workers = [
+        subprocess.Popen(  # noqa: S603
+            [sys.executable, "-W", "error", "-c", CROWD, str(path), name, backend, "10"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, backend in (("a", "asyncio"), ("b", "trio"), ("c", "asyncio"), ("d", "asyncio"))
+    ]
+    sent: list[str] = []
+    handled: list[str] = []
+    claims: dict[str, list[tuple[float, float]]] = {}
+    compacted = 0
+    for worker in workers:
+        out, _ = worker.communicate(timeout=100)
+        assert worker.returncode == 0
+        its_sent, its_claims, its_handled, count = json.loads(out)
+        sent += its_sent
+        handled += its_handled
+        compacted += count
+        for letter_id, before, after in its_claims:
+            claims.setdefault(letter_id, []).append((before, after))
+    assert sorted(handled) == sorted(sent)
+    assert compacted > 3
+    assert any(len(times) > 1 for times in claims.values())
+    for letter_id, times in claims.items():
+        times.sort(key=lambda each: each[1])
+        for (before, _), (_, after) in itertools.pairwise(times):
+            assert after - before > 0.99, letter_id
 
 
 FORK = """
