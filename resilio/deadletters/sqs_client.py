@@ -57,14 +57,14 @@ class Address:
             example = "https://sqs.eu-central-1.amazonaws.com/123456789012/dead-letters"
             msg = f"queue_url must be the URL of an SQS queue, such as {example}, not {queue_url!r}"
             raise ValueError(msg)
-        self.queue_url = queue_url
-        self.is_fifo = queue_url.endswith(".fifo")
+        self.queue_url: str = queue_url
+        self.is_fifo: bool = queue_url.endswith(".fifo")
         found = _REGION.search(parts.hostname)
-        self.region = region or (None if found is None else found[1] or found[2])
+        self.region: str | None = region or (None if found is None else found[1] or found[2])
         if endpoint_url is None and not _AMAZON.search(parts.hostname):
             endpoint_url = f"{parts.scheme}://{parts.netloc}"
             self.region = self.region or "us-east-1"  # a local server does not mind, but the client needs one
-        self.endpoint_url = endpoint_url
+        self.endpoint_url: str | None = endpoint_url
 
 
 class SqsClient:

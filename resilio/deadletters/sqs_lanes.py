@@ -41,9 +41,9 @@ class Lane:
     """
 
     def __init__(self, address: Address, sent: Callable[[Parcel], None]) -> None:
-        self.client = SqsClient(address)
-        self.outbox = Outbox(self.client, sent)
-        self.scanning = asyncio.Lock()
+        self.client: SqsClient = SqsClient(address)
+        self.outbox: Outbox = Outbox(self.client, sent)
+        self.scanning: asyncio.Lock = asyncio.Lock()
         self._url = address.queue_url
         self._limit: asyncio.Task[int] | None = None
 
