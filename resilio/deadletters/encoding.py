@@ -42,6 +42,14 @@ _CONTAINERS: Final = frozenset({dict, list})
 _utf8 = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 _ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
+# Ten times as fast where it is installed, and the same but for how the exponents of large and small numbers look. It
+# would write down more than JSON carries, and not a number as null: it only gets what is carried.
+_fast: Callable[[Any], bytes] | None
+try:
+    from orjson import dumps as _fast
+except ImportError:
+    _fast = None
+
 
 def dump(fields: Mapping[str, object]) -> bytes:
     """``fields``, which JSON can carry, as one line of JSON in UTF-8 that every reader takes.
@@ -54,6 +62,11 @@ def dump(fields: Mapping[str, object]) -> bytes:
     """
     if any(map(_looks_wrapped, fields.values())):
         return _dump_wrapped(fields)
+    if _fast is not None and all(map(is_carried, fields.values())):
+        try:
+            return _fast(fields)
+        except TypeError:  # lone surrogates, and numbers of more than 64 bits
+            pass
     try:
         return _utf8(fields).encode()
     except UnicodeEncodeError:
