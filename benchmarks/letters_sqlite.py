@@ -107,12 +107,12 @@ async def compare(folder: Path, senders: int, rounds: int, each: int) -> float:
     """Let both send in turn, and return the median of how their rates compare."""
     probe = Probe(folder / f"probe{senders}.db")
     store = ThreadedStore(SqliteStore(folder / f"letters{senders}.db"))
-    await _turn(probe.send, senders, 2)
-    await _turn(store.add, senders, 2)
+    await turn_of(probe.send, senders, 2)
+    await turn_of(store.add, senders, 2)
     times: list[tuple[float, float]] = []
     for number in range(rounds):
         first, second = (probe.send, store.add) if number % 2 else (store.add, probe.send)
-        one, other = await _turn(first, senders, each), await _turn(second, senders, each)
+        one, other = await turn_of(first, senders, each), await turn_of(second, senders, each)
         times.append((one, other) if number % 2 else (other, one))
     probe.close()
     await store.aclose()
@@ -124,17 +124,17 @@ async def compare(folder: Path, senders: int, rounds: int, each: int) -> float:
     return ratio
 
 
-async def _turn(send: Send, senders: int, each: int) -> float:
+async def turn_of(send: Send, senders: int, each: int) -> float:
     async def sender() -> None:
         for _ in range(each):
-            await send(*_letter())
+            await send(*letter())
 
     start = perf_counter()
     await asyncio.gather(*(sender() for _ in range(senders)))
     return perf_counter() - start
 
 
-def _letter(group: str = "g", error: str = "ValueError") -> tuple[str, bytes]:
+def letter(group: str = "g", error: str = "ValueError") -> tuple[str, bytes]:
     now = clock.utcnow()
     letter_id = _IDS.next(now)
     info = {"error_type": error, "error_message": "boom"}
@@ -162,10 +162,10 @@ def grown(path: Path, letters: int) -> bool:
     """Measure with so many letters waiting, and tell whether opening reaches its goals."""
     store = SqliteStore(path)
     for start in range(0, letters, 1000):
-        batch = [_letter(f"g{number % 50}", f"E{number % 7}") for number in range(start, min(start + 1000, letters))]
+        batch = [letter(f"g{number % 50}", f"E{number % 7}") for number in range(start, min(start + 1000, letters))]
         store.commit([Add(*each) for each in batch])
     store.close()
-    opened = [_in_new_process(OPEN, path) for _ in range(5)]
+    opened = [in_new_process(OPEN, path) for _ in range(5)]
     took, room = (statistics.median(each[at] for each in opened) for at in (0, 1))
     print(f"{letters:8} letters: opened in {took:.1f} ms, {room:.1f} MB; the goals are 20 ms and 8 MB")  # noqa: T201
 
@@ -175,10 +175,10 @@ def grown(path: Path, letters: int) -> bool:
 
     wheres = {"any": EVERY_LETTER, "of a group": LetterFilter(group="g7"), "of an error": LetterFilter(error="E3")}
     for name, where in wheres.items():
-        milliseconds = _median(lambda turn, where=where: claim_and_acknowledge(where, turn))  # type: ignore[misc]
+        milliseconds = median_of(lambda turn, where=where: claim_and_acknowledge(where, turn))  # type: ignore[misc]
         print(f"{'':17} claim 10 {name} and acknowledge: {milliseconds:.2f} ms")  # noqa: T201
     for name, where in list(wheres.items())[1:]:
-        milliseconds = _median(lambda _, where=where: store.peek(10, after=None, where=where))  # type: ignore[misc]
+        milliseconds = median_of(lambda _, where=where: store.peek(10, after=None, where=where))  # type: ignore[misc]
         print(f"{'':17} look at 10 {name}: {milliseconds:.2f} ms")  # noqa: T201
     start_at = perf_counter()
     store.peek(10, after=None, where=LetterFilter(text="nowhere"))
@@ -187,13 +187,13 @@ def grown(path: Path, letters: int) -> bool:
     return bool(took <= OPENING_GOALS[0] and room <= OPENING_GOALS[1])
 
 
-def _in_new_process(code: str, path: Path) -> list[float]:
+def in_new_process(code: str, path: Path) -> list[float]:
     told = subprocess.check_output([sys.executable, "-c", code, str(path)])  # noqa: S603 -- our own code
     found: list[float] = json.loads(told)
     return found
 
 
-def _median(work: Callable[[int], object]) -> float:
+def median_of(work: Callable[[int], object]) -> float:
     times = []
     for turn in range(30):
         start = perf_counter()
