@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from letter_kit import hand_clock
+from store_kit import KINDS, needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from letter_kit import HandClock
+    from store_kit import StoreKind
+
+    from resilio.deadletters.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +39,18 @@ def time() -> Iterator[HandClock]:
     """A clock moved by hand."""
     with hand_clock() as hand:
         yield hand
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest, anyio_backend: tuple[str, dict[str, object]], time: HandClock) -> StoreKind:
+    """Each of the stores, on each backend that it works on; the clock is moved by hand."""
+    found: StoreKind = request.param
+    if anyio_backend[0] == "trio":
+        needs(found, "on_trio")
+    return found
+
+
+@pytest.fixture
+def opened(kind: StoreKind, folder: Path) -> AbstractAsyncContextManager[Store]:
+    """The store, to be opened by the test."""
+    return kind.opened(folder)

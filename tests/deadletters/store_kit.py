@@ -16,17 +16,19 @@ from sqs_kit import on_sqs
 from resilio.deadletters.encoding import carry
 from resilio.deadletters.journal import Journal
 from resilio.deadletters.letter import LetterBody, new_body
+from resilio.deadletters.letter_filter import LetterFilter
 from resilio.deadletters.sqlite_store import SqliteStore
 from resilio.deadletters.threaded_store import ThreadedStore
 from resilio.testing.memory_store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from resilio.deadletters.encoder import Encoder
-    from resilio.deadletters.store import BlockingStore, Store
+    from resilio.deadletters.letter import DeadLetter
+    from resilio.deadletters.store import BlockingStore, Claim, Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # where a clock moved by hand begins
 
@@ -125,3 +127,32 @@ def body(
     info: dict[str, Any] = {"error_type": error, "error_message": text}
     carried = carry(message, encoder=encoder)
     return new_body(letter_id, carried, info, at, group=group, headers=headers, deduplication_key=key)
+
+
+# -- using one ---------------------------------------------------------------------------------------------------------
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+"""An id that no letter has."""
+
+
+async def fill(store: Store, *letter_ids: str, **keys: Any) -> None:
+    """Keep letters, one after the other."""
+    for each in letter_ids:
+        assert await store.add(each, body(each, {"n": each}, **keys)) == each
+
+
+async def ids(store: Store, **where: Any) -> list[str]:
+    """The ids of the letters that are meant."""
+    return [each.id for each in await store.peek(1000, where=LetterFilter(**where))]
+
+
+def ids_of(claims: Sequence[Claim]) -> list[str]:
+    """The ids of claimed letters."""
+    return [each.letter.id for each in claims]
+
+
+async def the(store: Store, letter_id: str) -> DeadLetter:
+    """A letter that must be there."""
+    letter = await store.get(letter_id)
+    assert letter is not None
+    return letter
