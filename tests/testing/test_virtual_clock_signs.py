@@ -135,7 +135,7 @@ def test_threads_jump_where_the_system_tells_nothing(unreadable: str, monkeypatc
             clock.sleep_blocking(seconds)
             order.put((virtual.elapsed, seconds))
 
-    with VirtualClock(io_grace=0.02) as virtual:
+    with VirtualClock(io_grace=0.1) as virtual:
         threads = [threading.Thread(target=work, args=(seconds,)) for seconds in (5, 3)]
         for thread in threads:
             thread.start()
