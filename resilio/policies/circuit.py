@@ -43,7 +43,8 @@ class CircuitSnapshot:
         name: The circuit's name.
         state: What a call would meet now.
         retry_after: Seconds until a call may be let through; None when that does not depend on time.
-        counts: What the trip rule has counted, such as ``consecutive_failures``.
+        counts: What the trip rule has counted, such as ``consecutive_failures``; of joined rules that count the same,
+            the names of the later one end in its number, such as ``calls_2``.
         rejected: Calls rejected since the circuit was made.
         failed: Failures recorded since the circuit was made.
         failed_probes: Half-open rounds in a row that ended in a failure.

@@ -413,8 +413,11 @@ class CircuitBreaker(AsyncForms, CircuitBreakerBase):
             of failed probes in a row to seconds.
         timeout: Another name for ``recovery_timeout``; it limits no call.
         trip: A rule in place of ``failure_threshold``; rules join with ``|``.
-        half_open_max_calls: How many probes may be under way at once, at least 1.
-        success_threshold: Successful probes that close the circuit, at least 1.
+        half_open_max_calls: How many probes may be under way at once, at least 1. A round has as many probes as the
+            larger of this and ``success_threshold``, and ends as soon as its outcome is certain.
+        success_threshold: Successful probes that close the circuit, at least 1. Left at 1 with several probes, the
+            first success closes it, and it opens again only when all of them have failed; ``success_threshold`` =
+            ``half_open_max_calls`` is the strictest: the first failure opens it.
         half_open_timeout: Seconds after which a probe counts as lost; by default the recovery timeout.
         record: Which errors count as failures: a class, a tuple of them, or a predicate.
         ignore: Which of those do not count after all.
