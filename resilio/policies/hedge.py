@@ -99,10 +99,16 @@ class HedgeBase(Policy):
     # -- guarding --------------------------------------------------------------------------------------------------
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
+        return self._guard_coroutine(fn, self._budget)
+
+    def guard_begun(self, fn: AsyncCall) -> AsyncCall:
+        return self._guard_coroutine(fn, None)
+
+    def _guard_coroutine(self, fn: AsyncCall, paid_into: RetryBudget | None) -> AsyncCall:
         @functools.wraps(fn)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            if self._budget is not None:
-                self._budget.deposit()
+            if paid_into is not None:
+                paid_into.deposit()
             delay = self._next_delay()
             if delay is None:  # nothing is known yet: no race to set up
                 started = clock.monotonic()
