@@ -101,7 +101,7 @@ class HedgeBase(Policy):
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         return self._guard_coroutine(fn, self._budget)
 
-    def guard_begun(self, fn: AsyncCall) -> AsyncCall:
+    def _guard_begun(self, fn: AsyncCall) -> AsyncCall:
         return self._guard_coroutine(fn, None)
 
     def _guard_coroutine(self, fn: AsyncCall, paid_into: RetryBudget | None) -> AsyncCall:

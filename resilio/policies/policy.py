@@ -167,7 +167,7 @@ class Policy(ABC):
 
         async def guarded() -> Any:
             try:
-                return await self.guard_begun(attempt)(*args, **kwargs)
+                return await self._guard_begun(attempt)(*args, **kwargs)
             finally:
                 for unused in given:  # turned away before it could begin
                     if isinstance(unused, Coroutine):
@@ -175,7 +175,7 @@ class Policy(ABC):
 
         return guarded()
 
-    def guard_begun(self, fn: AsyncCall) -> AsyncCall:
+    def _guard_begun(self, fn: AsyncCall) -> AsyncCall:
         """`guard_coroutine` for a call that `guard_plain` has counted already, if this policy counts calls."""
         return self.guard_coroutine(fn)
 
