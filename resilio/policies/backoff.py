@@ -48,6 +48,7 @@ from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
 from resilio.policies.retry_budget import RetryBudget
 from resilio.policies.retry_call import RetryCall
 from resilio.policies.retry_plan import JITTERS, BackoffPlan, Jitter
+from resilio.policies.unseen import close_unseen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from tenacity.wait import WaitBaseT
 
     from resilio._core.durations import Duration
-    from resilio._core.pauses import Pause
     from resilio.policies.policy import AsyncCall, PlainCall
     from resilio.policies.retry_attempts import AsyncAttempts
 
@@ -188,107 +188,85 @@ class BackoffStrategyBase(Policy):
 
     # -- guarding --------------------------------------------------------------------------------------------------
 
-    def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
-        is_timed, refuses, budget, retry, go_on = (
-            self._is_timed,
-            self.retry_result,
-            self.budget,
-            self.retry,
-            self._go_on,
-        )
+    def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:  # noqa: C901 -- a hot loop: each call out of it costs
+        is_timed, budget, retry, wants = self._is_timed, self.budget, self.retry, self.wants
+        looks_at_results = self.retry_result is not None or retry is not None
 
         @functools.wraps(fn)
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
+        async def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0912 -- see above
             if budget is not None:
                 budget.deposit()
             started = clock.monotonic() if is_timed else 0.0
-            try:
-                result = await fn(*args, **kwargs)
-            except Exception as error:
-                if retry is None and not self.wants(error):
-                    raise
-                call = RetryCall(self, fn, args, kwargs, started)
-                if retry is not None and not await call.asks(error):
-                    raise
-                call.failed(error)
-            else:
-                if refuses is None and retry is None:
-                    return result
-                call = RetryCall(self, fn, args, kwargs, started)
-                if not await call.refuses(result):
-                    return result
-                call.refused(result)
-            return await go_on(call, fn, async_pause)
-
-        return guarded
-
-    def guard_plain(self, fn: PlainCall) -> PlainCall:
-        is_timed, refuses, budget, retry, go_on = (
-            self._is_timed,
-            self.retry_result,
-            self.budget,
-            self.retry,
-            self._go_on,
-        )
-
-        @functools.wraps(fn)
-        async def attempt(*args: Any, **kwargs: Any) -> Any:
-            return fn(*args, **kwargs)
-
-        @functools.wraps(fn)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if budget is not None:
-                budget.deposit()
-            started = clock.monotonic() if is_timed else 0.0
-            try:
-                result = fn(*args, **kwargs)
-            except Exception as error:
-                if retry is None and not self.wants(error):
-                    raise
-                call = RetryCall(self, fn, args, kwargs, started)
-                if retry is not None and not drive(call.asks(error)):
-                    raise
-                call.failed(error)
-            else:
-                if type(result) not in FINISHED and is_unfinished(result):
-                    return self.guard_returned(fn, result, args, kwargs)
-                if refuses is None and retry is None:
-                    return result
-                call = RetryCall(self, fn, args, kwargs, started)
-                if not drive(call.refuses(result)):
-                    return result
-                call.refused(result)
-            result = drive(go_on(call, attempt, blocking_pause))
-            if type(result) not in FINISHED and is_unfinished(result):
-                return self.guard_returned(fn, result, args, kwargs)
-            return result
-
-        return guarded
-
-    async def _go_on(self, call: RetryCall, attempt: AsyncCall, pause: Pause) -> Any:
-        """After a failed first attempt: wait and try again until one ends well or the plan says stop."""
-        retry, looks_at_results = self.retry, self.retry_result is not None or self.retry is not None
-        try:
+            call = None  # nothing is made for a call that succeeds at once
             while True:
-                delay = call.next_delay()
-                if looks_at_results:
-                    await call.close_unseen(may_await=pause is async_pause)
-                if delay:
-                    await pause(delay)
                 try:
-                    result = await attempt(*call.args, **call.kwargs)
+                    result = await fn(*args, **kwargs)
                 except Exception as error:
-                    if not (self.wants(error) if retry is None else await call.asks(error)):
+                    if retry is None and not wants(error):
                         raise
-                    call.failed(error)
+                    if call is None:
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    if retry is not None and not await call.asks(error):
+                        raise
+                    delay = call.next_delay(error)
+                    if delay is None:
+                        raise
                 else:
-                    if not looks_at_results or not await call.refuses(result):
-                        if events.listeners:
+                    if looks_at_results:
+                        if call is None:
+                            call = RetryCall(self, fn, args, kwargs, started)
+                        delay = call.next_delay(None, result) if await call.refuses(result) else None
+                    if not looks_at_results or delay is None:
+                        if call is not None and call.attempt > 1 and events.listeners:
                             call.succeeded()
                         return result
-                    call.refused(result)
-        finally:
-            call.forget()
+                    await close_unseen(result, may_await=True)
+                    result = None
+                if delay:
+                    await async_pause(delay)
+
+        return guarded
+
+    def guard_plain(self, fn: PlainCall) -> PlainCall:  # noqa: C901 -- the same loop without `await`
+        is_timed, budget, retry, wants = self._is_timed, self.budget, self.retry, self.wants
+        looks_at_results = self.retry_result is not None or retry is not None
+
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0912 -- see above
+            if budget is not None:
+                budget.deposit()
+            started = clock.monotonic() if is_timed else 0.0
+            call = None
+            while True:
+                try:
+                    result = fn(*args, **kwargs)
+                except Exception as error:
+                    if retry is None and not wants(error):
+                        raise
+                    if call is None:
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    if retry is not None and not drive(call.asks(error)):
+                        raise
+                    delay = call.next_delay(error)
+                    if delay is None:
+                        raise
+                else:
+                    if type(result) not in FINISHED and is_unfinished(result):
+                        return self.guard_returned(fn, result, args, kwargs)
+                    if looks_at_results:
+                        if call is None:
+                            call = RetryCall(self, fn, args, kwargs, started)
+                        delay = call.next_delay(None, result) if drive(call.refuses(result)) else None
+                    if not looks_at_results or delay is None:
+                        if call is not None and call.attempt > 1 and events.listeners:
+                            call.succeeded()
+                        return result
+                    drive(close_unseen(result, may_await=False))
+                    result = None
+                if delay:
+                    drive(blocking_pause(delay))
+
+        return guarded
 
     def open_stream(
         self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
