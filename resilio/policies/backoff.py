@@ -190,13 +190,17 @@ class BackoffStrategyBase(Policy):
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:  # noqa: C901 -- a hot loop: each call out of it costs
         is_timed, budget, retry, wants = self._is_timed, self.budget, self.retry, self.wants
+        is_accounted = is_timed or budget is not None
         looks_at_results = self.retry_result is not None or retry is not None
 
         @functools.wraps(fn)
         async def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0912 -- see above
-            if budget is not None:
-                budget.deposit()
-            started = clock.monotonic() if is_timed else 0.0
+            started = 0.0
+            if is_accounted:
+                if budget is not None:
+                    budget.deposit()
+                if is_timed:
+                    started = clock.monotonic()
             call = None  # nothing is made for a call that succeeds at once
             while True:
                 try:
@@ -212,12 +216,13 @@ class BackoffStrategyBase(Policy):
                     if delay is None:
                         raise
                 else:
-                    if looks_at_results:
-                        if call is None:
-                            call = RetryCall(self, fn, args, kwargs, started)
-                        delay = call.next_delay(None, result) if await call.refuses(result) else None
-                    if not looks_at_results or delay is None:
-                        if call is not None and call.attempt > 1 and events.listeners:
+                    if call is None:
+                        if not looks_at_results:
+                            return result
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    delay = call.next_delay(None, result) if looks_at_results and await call.refuses(result) else None
+                    if delay is None:
+                        if call.attempt > 1 and events.listeners:
                             call.succeeded()
                         return result
                     await close_unseen(result, may_await=True)
@@ -229,13 +234,17 @@ class BackoffStrategyBase(Policy):
 
     def guard_plain(self, fn: PlainCall) -> PlainCall:  # noqa: C901 -- the same loop without `await`
         is_timed, budget, retry, wants = self._is_timed, self.budget, self.retry, self.wants
+        is_accounted = is_timed or budget is not None
         looks_at_results = self.retry_result is not None or retry is not None
 
         @functools.wraps(fn)
         def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0912 -- see above
-            if budget is not None:
-                budget.deposit()
-            started = clock.monotonic() if is_timed else 0.0
+            started = 0.0
+            if is_accounted:
+                if budget is not None:
+                    budget.deposit()
+                if is_timed:
+                    started = clock.monotonic()
             call = None
             while True:
                 try:
@@ -253,12 +262,13 @@ class BackoffStrategyBase(Policy):
                 else:
                     if type(result) not in FINISHED and is_unfinished(result):
                         return self.guard_returned(fn, result, args, kwargs)
-                    if looks_at_results:
-                        if call is None:
-                            call = RetryCall(self, fn, args, kwargs, started)
-                        delay = call.next_delay(None, result) if drive(call.refuses(result)) else None
-                    if not looks_at_results or delay is None:
-                        if call is not None and call.attempt > 1 and events.listeners:
+                    if call is None:
+                        if not looks_at_results:
+                            return result
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    delay = call.next_delay(None, result) if looks_at_results and drive(call.refuses(result)) else None
+                    if delay is None:
+                        if call.attempt > 1 and events.listeners:
                             call.succeeded()
                         return result
                     drive(close_unseen(result, may_await=False))
