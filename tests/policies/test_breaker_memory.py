@@ -45,6 +45,7 @@ async def reject(form: Form, breaker: AnyBreaker, times: int) -> None:
 
 
 @every_form
+@pytest.mark.slow("thousands of rejections, measured")
 async def test_rejections_leave_nothing_behind(form: Form) -> None:
     """Not one object more after a thousand rejections, and no work for the garbage collector."""
     breaker = form.build(failure_threshold=1)
