@@ -13,8 +13,23 @@ queue as a `Bulkhead`'s do.
 
 **Events.** `BulkheadRejected`.
 
-**Anti-pattern.** *In front of calls of very different length.* A long one looks like trouble; use one limiter for each
-kind.
+**What lasts becomes usual.** Calls are compared with what they took lately, over some hundred calls. A sudden slowness
+shrinks the limit at once; one that goes on for thousands of calls is taken for normal, and the limit grows again.
+``maximum`` is the limit that always holds.
+
+**Patterns.**
+
+- *Begin low:* ``initial`` below what the dependency surely bears, ``maximum`` where its own limit is.
+- *Inside of the retry,* where a refusal is retried later, and each attempt teaches by its own length.
+
+**Anti-patterns.**
+
+- *In front of calls of very different length.* Bad: one limiter around ``get`` and ``export``. Good: one for each kind.
+  Why: a long one looks like trouble.
+- *Around a retry.* Bad: ``Pipeline(AdaptiveLimiter(), BackoffStrategy())``. Good: the other way round. Why: the waits
+  between attempts look like the dependency's slowness.
+
+Source: Gradient2Limit of Netflix's concurrency-limits.
 """
 
 from __future__ import annotations
