@@ -16,7 +16,7 @@ with what `resilio.is_transient` calls transient.
 
 **Patterns.**
 
-- *One per backend,* in every client: together they send it about ``k`` times what it takes, without talking to each other.
+- *One per backend,* in every client: together they send about ``k`` times what it takes, without knowing each other.
 - *A backend that says when it is full,* by 429 or 503: quick refusals are what the throttle learns from.
 - *More patience for important calls:* ``k=3`` for users, ``k=1.1`` for batch jobs, each with a throttle of its own.
 

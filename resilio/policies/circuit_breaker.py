@@ -33,8 +33,8 @@ of its probe. A plain function that returns a future has its outcome when the fu
 **Patterns.**
 
 - *Inside of the retry:* every attempt counts, and an open circuit ends the retry at once.
-- *A longer break each time, with jitter:* ``recovery_timeout=lambda failed: min(10 * 2**failed, 300) * uniform(0.8, 1)``
-  is asked once a break.
+- *A longer break each time:* ``recovery_timeout=lambda failed: min(10 * 2**failed, 300) * uniform(0.8, 1)`` grows with
+  failed probes and carries jitter; it is asked once a break.
 - *Try before you trip:* ``breaker.metrics_only()`` counts and never opens; `snapshot` shows what would have been.
 - *Processes that live for a moment:* `to_dict` at the end, `from_dict` at the start.
 
