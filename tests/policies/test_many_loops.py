@@ -181,8 +181,8 @@ def cases() -> dict[str, Case]:
             AdaptiveLimiter(initial=2, maximum=4, max_queue=CALLS),
             FAILED,
             CALLS,
-            lambda it: (it.running, it.waiting, it._gradient._samples),
-            (0, 0, CALLS - DOOMED),
+            lambda it: (it.running, it.waiting),
+            (0, 0),
         ),
         "adaptive throttle": Case(
             AdaptiveThrottle(max_rejection=0, window=3600),
