@@ -10,6 +10,7 @@ import pytest
 PAGES = (
     "adaptive_limiter",
     "adaptive_throttle",
+    "backoff",
     "bulkhead",
     "circuit_breaker",
     "fallback",

@@ -200,7 +200,7 @@ def test_with_reraise_the_event_alone_tells(virtual_clock: VirtualClock) -> None
     assert [each.reason for each in told] == ["budget"]
 
 
-@pytest.mark.parametrize("way", [way for way in every_counted_way.args[1] if way.form != "lambda"], ids=str)
+@every_counted_way
 @pytest.mark.parametrize("outcome", ["meow", ValueError])
 def test_every_call_pays_in(way: Way, outcome: object) -> None:
     """Those that succeed at once, and those that fail in a way not worth a retry: that is where the share is from."""
