@@ -229,6 +229,7 @@ def test_only_a_retry_that_follows_is_paid_for(way: Way, virtual_clock: VirtualC
     assert budget.balance == 8
 
 
+@pytest.mark.slow("a thousand calls and their waits")
 async def test_in_an_outage_the_load_grows_by_the_share_and_no_more(virtual_clock: VirtualClock) -> None:
     """A hundred clients whose every call fails: 1.2 attempts a call in place of 6."""
     budget = RetryBudget(0.2, min_per_second=0, ttl=3600)

@@ -360,7 +360,6 @@ def test_a_stream_that_is_over_leaves_nothing_to_the_collector() -> None:
         def __init__(self) -> None:
             errors.append(weakref.ref(self))
 
-    gc.collect()
     gc.disable()
     try:
         read_blocking(again, Feed(1, 2, error=OwnError).items)
