@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import weakref
 from contextlib import AsyncExitStack
@@ -44,13 +45,14 @@ async def test_abandoned_blocks_leave_nothing_behind() -> None:
             yield 1
             yield 2
 
+    gc.collect()  # of what other tests have left
     before = len(blocks._everywhere)
     for _ in range(50):
         async for _item in stream():
             break
         await settle()
     assert len(blocks._open.get()) <= 1
-    assert len(blocks._everywhere) == before
+    assert len(blocks._everywhere) <= before
 
 
 @on_asyncio
