@@ -96,7 +96,7 @@ def test_a_thread_at_work_runs() -> None:
 
 
 @pytest.mark.parametrize("was_on", [True, False], ids=["garbage is collected", "garbage is not collected"])
-def test_nothing_is_collected_while_others_are_looked_at(was_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_collected_while_others_are_looked_at(*, was_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Afterwards it is as before; a collection could give the thread that is looked at a turn halfway."""
     seen: list[bool] = []
 
