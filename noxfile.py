@@ -26,7 +26,7 @@ def tests(session: nox.Session) -> None:
     """Run every test with branch coverage, then the sessions `lint` and `types`. Arguments go to pytest."""
     install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ("-n", "logical")))
     if not session.posargs:
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")

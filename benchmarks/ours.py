@@ -88,10 +88,9 @@ retry_two = retry_none
 
 
 def retry_breaker(fn: Operation) -> Operation:
-    return resilio.Pipeline(
-        resilio.BackoffStrategy(max_retries=settings.ATTEMPTS - 1, base_delay=0, retry_exceptions=ConnectionError),
-        resilio.CircuitBreaker(failure_threshold=settings.FAILURES),
-    )(fn)
+    # One decorator on the other, as the peers are joined; a Pipeline can be replaced while it runs, for a layer more.
+    breaker = resilio.CircuitBreaker(failure_threshold=settings.FAILURES)
+    return retry_none(breaker(fn))
 
 
 def stack(fn: Operation) -> Operation:

@@ -13,8 +13,25 @@ queue as a `Bulkhead`'s do.
 
 **Events.** `BulkheadRejected`.
 
-**Anti-pattern.** *In front of calls of very different length.* A long one looks like trouble; use one limiter for each
-kind.
+**At rest.** Calls are compared with what they take when few others run, not with what they took lately: a latency that
+follows the load is never taken for usual. Where no quiet moment comes by itself, one is made: after some fifty rounds
+among many, only about a third of the limit runs at once for a few rounds, and calls beyond that wait or are refused,
+though they would find a place at any other time. It costs some hundredths of the throughput. A dependency that is
+slower for good gets a limit that suits it after a few such rests. ``maximum`` is the limit that always holds.
+
+**Patterns.**
+
+- *Begin low:* ``initial`` below what the dependency surely bears, ``maximum`` where its own limit is.
+- *Inside of the retry,* where a refusal is retried later, and each attempt teaches by its own length.
+
+**Anti-patterns.**
+
+- *In front of calls of very different length.* Bad: one limiter around ``get`` and ``export``. Good: one for each kind.
+  Why: a long one looks like trouble.
+- *Around a retry.* Bad: ``Pipeline(AdaptiveLimiter(), BackoffStrategy())``. Good: the other way round. Why: the waits
+  between attempts look like the dependency's slowness.
+
+Sources: Gradient2Limit of Netflix's concurrency-limits; the rests are those of Envoy's adaptive concurrency filter.
 """
 
 from __future__ import annotations
@@ -100,11 +117,19 @@ class AdaptiveLimiterBase(BulkheadBase):
         super().resize(limit, max_queue)
 
     def _learn(self, started: float) -> None:
-        duration = clock.monotonic() - started
+        ended = clock.monotonic()
         with self._lock:
-            self._places.capacity = self._gradient.sample(duration, self._places.taken)
+            self._places.capacity = self._gradient.sample(started, ended, self._places.taken)
             called = self._call_in()
         self._wake(called)
+
+    async def _queue_up(self, pause: Pause) -> None:
+        now = clock.monotonic()
+        with self._lock:
+            self._places.capacity = self._gradient.limit_at(now)
+            called = self._call_in()
+        self._wake(called)
+        await super()._queue_up(pause)
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
         @functools.wraps(fn)
@@ -184,7 +209,7 @@ class AdaptiveLimiter(AsyncForms, AdaptiveLimiterBase):
         initial: Calls at once to begin with.
         minimum: The limit never falls below this, at least 1.
         maximum: The limit never rises above this.
-        tolerance: How many times longer than usual a call may take before the limit shrinks, at least 1.
+        tolerance: How many times longer than at rest a call may take before the limit shrinks, at least 1.
         smoothing: How much of each change is taken over, above 0 and at most 1.
         max_queue: Calls that may wait for a place.
         max_wait: Seconds that a call may wait; None for as long as it takes.

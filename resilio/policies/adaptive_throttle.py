@@ -14,7 +14,18 @@ with what `resilio.is_transient` calls transient.
 
 **Events.** `RateLimited`.
 
-**Anti-pattern.** *Together with a breaker that trips early.* Both answer the same question; the breaker's answer is no.
+**Patterns.**
+
+- *One per backend,* in every client: together they send about ``k`` times what it takes, without knowing each other.
+- *A backend that says when it is full,* by 429 or 503: quick refusals are what the throttle learns from.
+- *More patience for important calls:* ``k=3`` for users, ``k=1.1`` for batch jobs, each with a throttle of its own.
+
+**Anti-patterns.**
+
+- *Together with a breaker that trips early.* Bad: ``Pipeline(AdaptiveThrottle(), CircuitBreaker())``. Good: one of
+  them. Why: both answer the same question; the breaker's answer is no.
+- *Inside of an eager retry.* Bad: ``retry_exceptions=Exception`` around it. Good: a `RetryBudget`. Why: retries of
+  refused calls count as calls, and the share refused grows with them.
 
 Source: "Handling Overload", Site Reliability Engineering (Google, 2016): ``max(0, (requests - k * accepts) / (requests
 + 1))``.

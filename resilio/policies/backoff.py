@@ -22,35 +22,66 @@ are read from ``BACKOFF_BASE_DELAY``, ``BACKOFF_MAX_DELAY`` and ``BACKOFF_MAX_RE
 **Events.** `RetryScheduled`, `RetryGivenUp`, `RetrySucceeded`.
 
 **Never retried**, whatever predicate is given: cancellation, ``KeyboardInterrupt``, ``SystemExit``. An open circuit
-ends a retry at once, unless ``wait_for_circuit=True``. Generators are retried only until their first item.
+ends a retry at once, unless ``wait_for_circuit=True``.
+
+**Retry-After.** What a server asks for, on the error or in the headers of its response, lengthens the wait, up to
+``max_retry_after``.
+
+**Refused results.** With ``retry_result`` an answer can be refused as an error is. It is closed before the wait, by its
+``aclose`` or ``close``; the last one is on ``RetryExhaustedError.last_result``, open, for whoever catches that.
+
+**Generators** are retried only until their first item: half an answer cannot be taken back. With
+``retry_started_streams=True`` they are begun anew whenever they fail, and items that were out already come twice. The
+attempts are those of the whole stream, and an error thrown in by the consumer is none of its failures.
+
+**Patterns.**
+
+- *A bound on the whole:* ``max_duration=20``. After 20 s no attempt starts, and the last wait is cut short; one that is
+  under way goes on. What must end by then stands inside of a `Timeout`.
+- *One budget per dependency:* ``budget=RetryBudget()`` at the top of the module, given to every retry that leads there.
+- *Outside of timeout and circuit breaker:* each attempt has a time of its own, and each is counted.
 
 **Anti-patterns.**
 
-- *Retrying what is not idempotent.* A payment that timed out may have gone through. Send an idempotency key.
-- *Retries at every layer.* Three layers of 3 retries make 64 calls out of one. Retry in one place, or share a budget.
-- *Retrying errors that stay.* ``retry_exceptions=Exception`` retries the bug, too.
+- *Retrying what is not idempotent.* Bad: around ``charge(card)``. Good: around ``charge(card, idempotency_key=key)``.
+  Why: a payment that timed out may have gone through.
+- *Retries at every layer.* Bad: 3 retries each in client, service and handler. Good: one of them retries, or all share
+  a `RetryBudget`. Why: they multiply, to 64 calls out of one.
+- *Retrying errors that stay.* Bad: ``retry_exceptions=Exception``. Good: ``retry_exceptions=[httpx.TransportError]``.
+  Why: a bug fails as surely the sixth time, and a minute later.
+- *Restarting a stream whose items count.* Bad: ``retry_started_streams=True`` before a sum. Good: items with an id, of
+  which the consumer drops those it has. Why: every item until the failure comes again.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from resilio import settings
 from resilio._core import clock, durations, events
-from resilio._core.colour import FINISHED, UnguardableError, is_unfinished, refuse_unless_plain
+from resilio._core.colour import FINISHED, UnguardableError, is_unfinished
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError, is_transient
+from resilio.policies.backoff_settings import (
+    checked_budget,
+    checked_delay,
+    checked_jitter,
+    checked_max_retries,
+    checked_result_predicate,
+    checked_retry_exceptions,
+    checked_tenacity_strategy,
+)
 from resilio.policies.description import Description
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
-from resilio.policies.retry_budget import RetryBudget
 from resilio.policies.retry_call import RetryCall
-from resilio.policies.retry_plan import JITTERS, BackoffPlan, Jitter
+from resilio.policies.retry_plan import BackoffPlan, Jitter
+from resilio.policies.retry_streams import retried_iterator, retried_stream
+from resilio.policies.unseen import close_unseen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from tenacity.retry import RetryBaseT
@@ -58,9 +89,9 @@ if TYPE_CHECKING:
     from tenacity.wait import WaitBaseT
 
     from resilio._core.durations import Duration
-    from resilio._core.pauses import Pause
     from resilio.policies.policy import AsyncCall, PlainCall
     from resilio.policies.retry_attempts import AsyncAttempts
+    from resilio.policies.retry_budget import RetryBudget
 
 T = TypeVar("T")
 
@@ -80,6 +111,7 @@ class BackoffStrategyBase(Policy):
         "retry",
         "retry_exceptions",
         "retry_result",
+        "retry_started_streams",
         "stop",
         "uses_tenacity",
         "wait",
@@ -104,27 +136,29 @@ class BackoffStrategyBase(Policy):
         retry: RetryBaseT | None = None,
         wait_for_circuit: bool = False,
         reraise: bool = False,
+        retry_started_streams: bool = False,
     ) -> None:
         self.plan: BackoffPlan = BackoffPlan(
-            base_delay=_delay("base_delay", base_delay, settings.BACKOFF_BASE_DELAY),
-            max_delay=_delay("max_delay", max_delay, settings.BACKOFF_MAX_DELAY),
+            base_delay=checked_delay("base_delay", base_delay, settings.BACKOFF_BASE_DELAY),
+            max_delay=checked_delay("max_delay", max_delay, settings.BACKOFF_MAX_DELAY),
             exponential_base=durations.number("exponential_base", exponential_base, at_least=1),
-            jitter=_jitter(jitter),
-            max_retries=_max_retries(max_retries, stop),
+            jitter=checked_jitter(jitter),
+            max_retries=checked_max_retries(max_retries, stop),
             max_duration=durations.optional(durations.seconds, "max_duration", max_duration, above=0),
             max_retry_after=durations.seconds("max_retry_after", max_retry_after),
         )
-        self.retry_exceptions: tuple[type[Exception], ...] | Callable[[Exception], bool] | None = _retry_exceptions(
-            retry_exceptions
+        self.retry_exceptions: tuple[type[Exception], ...] | Callable[[Exception], bool] | None = (
+            checked_retry_exceptions(retry_exceptions)
         )
-        self.retry_result: Callable[[Any], bool] | None = _result_predicate(retry_result)
-        self.budget: RetryBudget | None = _budget(budget)
+        self.retry_result: Callable[[Any], bool] | None = checked_result_predicate(retry_result)
+        self.budget: RetryBudget | None = checked_budget(budget)
         self.uses_tenacity: bool = any(each is not None for each in (wait, stop, retry))
-        self.wait: WaitBaseT | None = _strategy("wait", wait)
-        self.stop: StopBaseT | None = _strategy("stop", stop)
-        self.retry: RetryBaseT | None = _strategy("retry", retry, may_be_async=True)
+        self.wait: WaitBaseT | None = checked_tenacity_strategy("wait", wait)
+        self.stop: StopBaseT | None = checked_tenacity_strategy("stop", stop)
+        self.retry: RetryBaseT | None = checked_tenacity_strategy("retry", retry, may_be_async=True)
         self.wait_for_circuit: bool = durations.flag("wait_for_circuit", wait_for_circuit)
         self.reraise: bool = durations.flag("reraise", reraise)
+        self.retry_started_streams: bool = durations.flag("retry_started_streams", retry_started_streams)
         # tenacity strategies are told the seconds since the start, which is before the first attempt.
         self._is_timed = self.uses_tenacity or self.plan.max_duration is not None
         self._prepare()
@@ -147,6 +181,7 @@ class BackoffStrategyBase(Policy):
             "retry",
             "wait_for_circuit",
             "reraise",
+            "retry_started_streams",
         )
         given = ((name, getattr(self, name)) for name in optional)
         return Description(
@@ -182,122 +217,122 @@ class BackoffStrategyBase(Policy):
         for name in BackoffStrategyBase.__slots__:
             setattr(twin, name, getattr(other, name))
         if retry_exceptions is not None:
-            twin.retry_exceptions = _retry_exceptions(retry_exceptions)
+            twin.retry_exceptions = checked_retry_exceptions(retry_exceptions)
         twin._prepare()  # noqa: SLF001 -- it is one of us
         return twin
 
     # -- guarding --------------------------------------------------------------------------------------------------
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
-        is_timed, refuses, budget, retry, go_on = (
-            self._is_timed,
-            self.retry_result,
-            self.budget,
-            self.retry,
-            self._go_on,
-        )
+        return self._guard_coroutine(fn, self.budget)
+
+    def _guard_begun(self, fn: AsyncCall) -> AsyncCall:
+        return self._guard_coroutine(fn, None)
+
+    def _guard_coroutine(  # noqa: C901 -- a hot loop: each call out of it costs
+        self, fn: AsyncCall, budget: RetryBudget | None
+    ) -> AsyncCall:
+        is_timed, retry, wants = self._is_timed, self.retry, self.wants
+        is_accounted = is_timed or budget is not None
+        looks_at_results = self.retry_result is not None or retry is not None
 
         @functools.wraps(fn)
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            if budget is not None:
-                budget.deposit()
-            started = clock.monotonic() if is_timed else 0.0
-            try:
-                result = await fn(*args, **kwargs)
-            except Exception as error:
-                if retry is None and not self.wants(error):
-                    raise
-                call = RetryCall(self, fn, args, kwargs, started)
-                if retry is not None and not await call.asks(error):
-                    raise
-                call.failed(error)
-            else:
-                if refuses is None and retry is None:
-                    return result
-                call = RetryCall(self, fn, args, kwargs, started)
-                if not await call.refuses(result):
-                    return result
-                call.refused(result)
-            return await go_on(call, fn, async_pause)
-
-        return guarded
-
-    def guard_plain(self, fn: PlainCall) -> PlainCall:
-        is_timed, refuses, budget, retry, go_on = (
-            self._is_timed,
-            self.retry_result,
-            self.budget,
-            self.retry,
-            self._go_on,
-        )
-
-        @functools.wraps(fn)
-        async def attempt(*args: Any, **kwargs: Any) -> Any:
-            return fn(*args, **kwargs)
-
-        @functools.wraps(fn)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if budget is not None:
-                budget.deposit()
-            started = clock.monotonic() if is_timed else 0.0
-            try:
-                result = fn(*args, **kwargs)
-            except Exception as error:
-                if retry is None and not self.wants(error):
-                    raise
-                call = RetryCall(self, fn, args, kwargs, started)
-                if retry is not None and not drive(call.asks(error)):
-                    raise
-                call.failed(error)
-            else:
-                if type(result) not in FINISHED and is_unfinished(result):
-                    return self.guard_returned(fn, result, args, kwargs)
-                if refuses is None and retry is None:
-                    return result
-                call = RetryCall(self, fn, args, kwargs, started)
-                if not drive(call.refuses(result)):
-                    return result
-                call.refused(result)
-            result = drive(go_on(call, attempt, blocking_pause))
-            if type(result) not in FINISHED and is_unfinished(result):
-                return self.guard_returned(fn, result, args, kwargs)
-            return result
-
-        return guarded
-
-    async def _go_on(self, call: RetryCall, attempt: AsyncCall, pause: Pause) -> Any:
-        """After a failed first attempt: wait and try again until one ends well or the plan says stop."""
-        retry, looks_at_results = self.retry, self.retry_result is not None or self.retry is not None
-        try:
+        async def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0912 -- see above
+            started = 0.0
+            if is_accounted:
+                if budget is not None:
+                    budget.deposit()
+                if is_timed:
+                    started = clock.monotonic()
+            call = None  # nothing is made for a call that succeeds at once
             while True:
-                delay = call.next_delay()
-                if looks_at_results:
-                    await call.close_unseen(may_await=pause is async_pause)
-                if delay:
-                    await pause(delay)
                 try:
-                    result = await attempt(*call.args, **call.kwargs)
+                    result = await fn(*args, **kwargs)
                 except Exception as error:
-                    if not (self.wants(error) if retry is None else await call.asks(error)):
+                    if retry is None and not wants(error):
                         raise
-                    call.failed(error)
+                    if call is None:
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    if retry is not None and not await call.asks(error):
+                        raise
+                    delay = call.next_delay(error)
+                    if delay is None:
+                        raise
                 else:
-                    if not looks_at_results or not await call.refuses(result):
-                        if events.listeners:
+                    if call is None:
+                        if not looks_at_results:
+                            return result
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    delay = call.next_delay(None, result) if looks_at_results and await call.refuses(result) else None
+                    if delay is None:
+                        if call.attempt > 1 and events.listeners:
                             call.succeeded()
                         return result
-                    call.refused(result)
-        finally:
-            call.forget()
+                    await close_unseen(result, may_await=True)
+                    result = None
+                if delay:
+                    await async_pause(delay)
+
+        return guarded
+
+    def guard_plain(self, fn: PlainCall) -> PlainCall:  # noqa: C901 -- the same loop without `await`
+        is_timed, budget, retry, wants = self._is_timed, self.budget, self.retry, self.wants
+        is_accounted = is_timed or budget is not None
+        looks_at_results = self.retry_result is not None or retry is not None
+
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0912 -- see above
+            started = 0.0
+            if is_accounted:
+                if budget is not None:
+                    budget.deposit()
+                if is_timed:
+                    started = clock.monotonic()
+            call = None
+            while True:
+                try:
+                    result = fn(*args, **kwargs)
+                except Exception as error:
+                    if retry is None and not wants(error):
+                        raise
+                    if call is None:
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    if retry is not None and not drive(call.asks(error)):
+                        raise
+                    delay = call.next_delay(error)
+                    if delay is None:
+                        raise
+                else:
+                    if type(result) not in FINISHED and is_unfinished(result):
+                        return self.guard_returned(fn, result, args, kwargs)
+                    if call is None:
+                        if not looks_at_results:
+                            return result
+                        call = RetryCall(self, fn, args, kwargs, started)
+                    delay = call.next_delay(None, result) if looks_at_results and drive(call.refuses(result)) else None
+                    if delay is None:
+                        if call.attempt > 1 and events.listeners:
+                            call.succeeded()
+                        return result
+                    drive(close_unseen(result, may_await=False))
+                    result = None
+                if delay:
+                    drive(blocking_pause(delay))
+
+        return guarded
 
     def open_stream(
         self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AbstractAsyncContextManager[Stream]:
+        if self.retry_started_streams:
+            return retried_stream(self, fn, args, kwargs)
         return self._begin_stream(fn, args, kwargs)
 
     def open_iterator(
         self, fn: Callable[..., Generator[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AbstractContextManager[Iteration]:
+        if self.retry_started_streams:
+            return retried_iterator(self, fn, args, kwargs)
         return self._begin_iterator(fn, args, kwargs)
 
 
@@ -322,6 +357,8 @@ class BackoffStrategy(AsyncForms, BackoffStrategyBase):
         retry: A tenacity retry strategy in place of ``retry_exceptions``.
         wait_for_circuit: Whether an open circuit is waited for instead of ending the retry at once.
         reraise: Whether the last error itself is raised in the end, not `RetryExhaustedError`.
+        retry_started_streams: Whether a generator that fails after its first item is begun anew, too. Its consumer then
+            sees items twice, and what was sent into it is not sent again.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -402,69 +439,3 @@ def retry_with_backoff(
         retry_exceptions=(ConnectionError, TimeoutError),
         reraise=True,
     )
-
-
-# -- checking what a user passes in ------------------------------------------------------------------------------------
-
-
-def _delay(name: str, given: Duration | None, setting: settings.Setting[float]) -> float:
-    return setting.read() if given is None else durations.seconds(name, given)
-
-
-def _max_retries(given: int | None, stop: object) -> int | None:
-    if given is not None:
-        return durations.whole("max_retries", given, at_least=0)
-    return settings.BACKOFF_MAX_RETRIES.read() if stop is None else None
-
-
-def _jitter(given: Jitter | bool | None) -> Jitter | None:  # noqa: FBT001 -- the contract's type
-    if given is None or given is False:
-        return None
-    if given is True:
-        return "equal"
-    if given in JITTERS:
-        return given
-    msg = f"jitter must be one of {', '.join(map(repr, JITTERS))}, True, False or None, not {given!r}"
-    raise ValueError(msg)
-
-
-def _retry_exceptions(
-    given: RetryExceptions | None,
-) -> tuple[type[Exception], ...] | Callable[[Exception], bool] | None:
-    if given is None:
-        return None
-    if callable(given) and not isinstance(given, type):
-        refuse_unless_plain("retry_exceptions", given)
-        return given
-    kinds: tuple[Any, ...] = tuple(given) if isinstance(given, Iterable) else (given,)
-    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
-        return kinds
-    msg = (
-        "retry_exceptions must be an Exception class, several of them, or a predicate, "
-        f"not {given!r}; cancellation and KeyboardInterrupt are never retried"
-    )
-    raise TypeError(msg)
-
-
-def _budget(given: RetryBudget | None) -> RetryBudget | None:
-    if given is None or isinstance(given, RetryBudget):
-        return given
-    msg = f"budget must be a RetryBudget or None, not {given!r}"
-    raise TypeError(msg)
-
-
-def _result_predicate(given: Callable[[Any], bool] | None) -> Callable[[Any], bool] | None:
-    if given is not None:
-        refuse_unless_plain("retry_result", given)
-    return given
-
-
-def _strategy(name: str, given: T, *, may_be_async: bool = False) -> T:
-    if given is None:
-        return given
-    if not callable(given) or isinstance(given, type):
-        msg = f"{name} must be a tenacity strategy (callable, and an object of its class) or None, not {given!r}"
-        raise TypeError(msg)
-    if not may_be_async:
-        refuse_unless_plain(name, given)
-    return given

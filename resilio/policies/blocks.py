@@ -7,7 +7,9 @@ nested ones, and those of generators that are read by turns or closed by another
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
+from inspect import CO_ASYNC_GENERATOR
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,14 +36,51 @@ class _Entry:
         return block
 
 
+class _Entries(set[_Entry]):
+    """The open blocks of all contexts.
+
+    An async generator whose event loop was closed before it is destroyed without being closed, and its block never
+    ends. Its frame is then left to its entry alone: from time to time such ones are looked for, and let go.
+    """
+
+    __slots__ = ("_until_look",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until_look = _OFTEN
+
+    def enter(self, entry: _Entry) -> None:
+        self.add(entry)
+        self._until_look -= 1  # threads may miscount it now and then: it need not be exact
+        if self._until_look <= 0:
+            for each in list(self):
+                if _is_lost(each):
+                    self.discard(each)
+                    each.end()
+            self._until_look = max(_OFTEN, len(self))
+
+
+def _is_lost(entry: _Entry) -> bool:
+    # The interpreter holds the frame of whatever can still run: one reference beside the entry's and the call's own.
+    # Frames of other code may end before their block does, as those that enter it for an exit stack.
+    frame = entry.frame
+    if frame is None or not frame.f_code.co_flags & CO_ASYNC_GENERATOR:
+        return False
+    del frame
+    return sys.getrefcount(entry.frame) <= 2  # noqa: PLR2004 -- see above
+
+
+_OFTEN = 64
+"""Blocks between two looks, at least; with more open ones as many as these, so that a look costs no block much."""
+
 _open: ContextVar[tuple[_Entry, ...]] = ContextVar("resilio_open_blocks", default=())
-_everywhere: set[_Entry] = set()
+_everywhere = _Entries()
 
 
 def push(policy: object, block: Block, frame: FrameType) -> None:
     """Remember the block that ``policy`` opened for the ``with`` statement that ``frame`` runs."""
     entry = _Entry(policy, block, frame)
-    _everywhere.add(entry)
+    _everywhere.enter(entry)
     # Blocks that ended in a copy of this context, as those of abandoned generators do, are forgotten here.
     _open.set((*(each for each in _open.get() if not each.is_over), entry))
 

@@ -17,9 +17,22 @@ that is cancelled gives its place in the line up, and the place itself if it had
 **At run time.** ``bulkhead.resize(max_concurrent=40)``: more places are handed out at once, fewer take effect as calls
 end.
 
+**Defaults.** No queue: a call that finds no place fails at once. A queue without ``max_wait`` lets calls wait for as
+long as it takes.
+
 **Events.** `BulkheadRejected`.
 
-**Anti-pattern.** *A long queue without max_wait.* Every caller waits longer than any user does; refuse early instead.
+**Patterns.**
+
+- *One per dependency,* with about as many places as its connection pool has.
+- *Outside of the retry:* one place a call. Inside of it a call gives its place up while it waits, and queues again.
+
+**Anti-patterns.**
+
+- *A long queue without max_wait.* Bad: ``Bulkhead(20, max_queue=10_000)``. Good: ``max_queue=100, max_wait=2``. Why:
+  every caller waits longer than any user does; refuse early instead.
+- *Calls inside of calls.* Bad: a guarded function that calls another one guarded by the same bulkhead. Good: guard the
+  outer one. Why: when all places are taken by outer calls, all of them wait for a second one, for ever, or fail.
 """
 
 from __future__ import annotations

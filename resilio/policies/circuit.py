@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,11 @@ from resilio._core.colour import UnguardableError
 from resilio.errors import CircuitBreakerOpenError
 from resilio.policies import nesting
 from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome, Transition
-from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitStateChanged, told
+from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitEvent, CircuitStateChanged, told
 from resilio.policies.rejections import cut_rejections, is_rejection_by, rejection_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from resilio.policies.circuit_settings import CircuitSettings, ErrorFilter
@@ -42,7 +43,8 @@ class CircuitSnapshot:
         name: The circuit's name.
         state: What a call would meet now.
         retry_after: Seconds until a call may be let through; None when that does not depend on time.
-        counts: What the trip rule has counted, such as ``consecutive_failures``.
+        counts: What the trip rule has counted, such as ``consecutive_failures``; of joined rules that count the same,
+            the names of the later one end in its number, such as ``calls_2``.
         rejected: Calls rejected since the circuit was made.
         failed: Failures recorded since the circuit was made.
         failed_probes: Half-open rounds in a row that ended in a failure.
@@ -76,6 +78,7 @@ class Circuit:
         "_lock",
         "_mark",
         "_rejected",
+        "_untold",
         "machine",
         "name",
         "needs_duration",
@@ -104,6 +107,7 @@ class Circuit:
         self._mark = id(self)  # names are not unique
         self._failed = 0
         self._changed_at: datetime | None = None
+        self._untold: dict[int, deque[CircuitEvent]] = {}  # by thread, while it tells
 
     # -- a call ----------------------------------------------------------------------------------------------------
 
@@ -124,10 +128,11 @@ class Circuit:
         if now < machine.rejects_until:  # the short way out: nothing to decide, nothing to change but a count
             with self._lock:
                 until, cause = machine.rejects_until, self._last_failure
-                self._rejected += now < until
-            if now < until:
-                if until == math.inf or events.listeners:
-                    raise self._held_open(until, now) from cause
+                is_break = now < until < math.inf  # without an end, it is the state that says why
+                self._rejected += is_break
+            if is_break:
+                if events.listeners:
+                    self._tell(CallRejected(circuit=self.name, state=CircuitState.OPEN, retry_after=until - now))
                 raise _rejection(self.name, until - now, self._mark) from cause
         with self._lock:
             admitted = UNTRACKED if nesting.is_inside(machine) else machine.admit(now)
@@ -140,19 +145,11 @@ class Circuit:
             self._announce(changes, now)
         if admitted is None:
             if events.listeners:
-                events.emit(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
+                self._tell(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
             raise rejection_in(state, self.name, retry_after, self._mark) from cause
         if is_probe and nests:
             nesting.enter(machine, admitted)
         return admitted
-
-    def _held_open(self, until: float, now: float) -> CircuitBreakerOpenError:
-        """The rejection where the state must be looked at: somebody listens, or nobody knows how long it will last."""
-        state = self.machine.state
-        retry_after = until - now if until < math.inf else None
-        if events.listeners:
-            events.emit(CallRejected(circuit=self.name, state=state, retry_after=retry_after))
-        return rejection_in(state, self.name, retry_after, self._mark)
 
     def succeed(self, ticket: int, started: float) -> None:
         """Book the success of a call that began at ``started``, in monotonic seconds (0.0 where no rule asks)."""
@@ -201,13 +198,16 @@ class Circuit:
             changes = self._drain(now) if self.machine.transitions else None
         if error is not None and wanted:
             cut_rejections(self._mark, error)
+        ended: CircuitEvent | None = None
         if events.listeners and wanted:
             if outcome is Outcome.FAILURE:
-                events.emit(CallFailed(circuit=self.name, duration=duration, error=text))
+                ended = CallFailed(circuit=self.name, duration=duration, error=text)
             elif outcome is Outcome.SUCCESS:
-                events.emit(CallSucceeded(circuit=self.name, duration=duration))
+                ended = CallSucceeded(circuit=self.name, duration=duration)
         if changes:
-            self._announce(changes, now)
+            self._announce(changes, now, ended)
+        elif ended is not None:
+            self._tell(ended)
 
     def _is_failure(self, error: BaseException) -> bool:
         if is_interruption(error) or is_rejection_by(self._mark, error) or isinstance(error, UnguardableError):
@@ -292,14 +292,34 @@ class Circuit:
         machine.transitions.clear()
         return changes
 
-    def _announce(self, changes: list[Change], now: float) -> None:
-        # No lock is held here: what follows is the user's code.
-        for change, event in changes:
-            told_with = event
-            if self._asks_break and change.began_break is not None:
-                told_with = replace(event, retry_after=self._ask_break(change.number, change.began_break, now))
-            if events.listeners:
-                events.emit(told_with)
+    def _tell(self, event: CircuitEvent) -> None:
+        self._announce((), 0.0, event)
+
+    def _announce(self, changes: Sequence[Change], now: float, cause: CircuitEvent | None = None) -> None:
+        """Tell of ``changes``, and of what caused them before; ask how long a break lasts before telling of it.
+
+        No lock is held here: listeners, and whoever says how long, are the user's code and may use this circuit. What
+        they make it tell comes after what they were told, so that every listener hears of it in that order.
+        """
+        here = threading.get_ident()
+        untold = self._untold.get(here)
+        is_outermost = untold is None
+        if untold is None:
+            untold = self._untold[here] = deque()
+        try:
+            if cause is not None:
+                untold.append(cause)
+            for change, event in changes:
+                place = len(untold)
+                untold.append(event)
+                if self._asks_break and change.began_break is not None:
+                    length = self._ask_break(change.number, change.began_break, now)
+                    untold[place] = replace(event, retry_after=length)
+            while is_outermost and untold:
+                events.emit(untold.popleft())
+        finally:
+            if is_outermost:
+                del self._untold[here]
 
     def _ask_break(self, number: int, failed_probes: int, now: float) -> float:
         length = _DEFAULT_BREAK

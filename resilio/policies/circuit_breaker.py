@@ -30,12 +30,22 @@ wrong kind. A result that arrives after the circuit changed state is dropped. A 
 ``half_open_timeout`` loses its permit to the next caller. A guarded call inside another one of the same circuit is part
 of its probe. A plain function that returns a future has its outcome when the future has it.
 
+**Patterns.**
+
+- *Inside of the retry:* every attempt counts, and an open circuit ends the retry at once.
+- *A longer break each time:* ``recovery_timeout=lambda failed: min(10 * 2**failed, 300) * uniform(0.8, 1)`` grows with
+  failed probes and carries jitter; it is asked once a break.
+- *Try before you trip:* ``breaker.metrics_only()`` counts and never opens; `snapshot` shows what would have been.
+- *Processes that live for a moment:* `to_dict` at the end, `from_dict` at the start.
+
 **Anti-patterns.**
 
-- *One breaker for two dependencies.* The healthy one is cut off with the sick one. One name per dependency.
-- *Retry outside, breaker inside, and the retry waits for the circuit.* A retry ends at once on an open circuit, and
-  should: the break is far longer than any back-off.
-- *Counting the user's mistakes.* A 404 or a validation error says the dependency works: put it into ``ignore``.
+- *One breaker for two dependencies.* Bad: ``CircuitBreaker(name="backend")`` around mail and search. Good: a name for
+  each. Why: the healthy one is cut off with the sick one.
+- *Waiting for the circuit.* Bad: ``wait_for_circuit=True`` while a user waits. Good: a `Fallback`. Why: the break is
+  far longer than any back-off.
+- *Counting the user's mistakes.* Bad: ``record=Exception`` around an API that answers 404. Good:
+  ``ignore=NotFoundError``. Why: an answer, however unwelcome, says that the dependency works.
 """
 
 from __future__ import annotations
@@ -413,8 +423,11 @@ class CircuitBreaker(AsyncForms, CircuitBreakerBase):
             of failed probes in a row to seconds.
         timeout: Another name for ``recovery_timeout``; it limits no call.
         trip: A rule in place of ``failure_threshold``; rules join with ``|``.
-        half_open_max_calls: How many probes may be under way at once, at least 1.
-        success_threshold: Successful probes that close the circuit, at least 1.
+        half_open_max_calls: How many probes may be under way at once, at least 1. A round has as many probes as the
+            larger of this and ``success_threshold``, and ends as soon as its outcome is certain.
+        success_threshold: Successful probes that close the circuit, at least 1. Left at 1 with several probes, the
+            first success closes it, and it opens again only when all of them have failed; ``success_threshold`` =
+            ``half_open_max_calls`` is the strictest: the first failure opens it.
         half_open_timeout: Seconds after which a probe counts as lost; by default the recovery timeout.
         record: Which errors count as failures: a class, a tuple of them, or a predicate.
         ignore: Which of those do not count after all.

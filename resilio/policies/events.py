@@ -20,7 +20,7 @@ class CircuitEvent(Event):
     """Anything a circuit tells.
 
     Attributes:
-        circuit: Its name; private circuits are called after what they guard, or ``"unnamed"``.
+        circuit: Its name; private circuits are all called ``"unnamed"``.
     """
 
     circuit: str

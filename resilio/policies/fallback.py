@@ -17,11 +17,26 @@ its function fails, the outer one sees that error, with the first one in its ``_
 **Generators.** A failure before the first item is replaced by a stream of the one value (or by the async generator that
 the function returned); a failure after it is raised, for half an answer has been given.
 
+**Defaults.** It answers for every ``Exception``.
+
 **Events.** `FellBack`.
 
 **Never caught**: cancellation, ``KeyboardInterrupt``, ``SystemExit``.
 
-**Anti-pattern.** *A fallback that calls the same dependency.* It fails at the same moment, and doubles the load.
+**Patterns.**
+
+- *Outermost in a pipeline:* it answers when all else has failed.
+- *Degrade in steps:* the live answer, a cached one, a fixed one; a chain of fallbacks, the best innermost.
+- *Name what you answer for:* ``on=(CircuitBreakerOpenError, RetryExhaustedError)``.
+
+**Anti-patterns.**
+
+- *A fallback that calls the same dependency.* Bad: ``Fallback(lambda error: fetch(url))``. Good: a cache, another
+  provider. Why: it fails at the same moment, and doubles the load.
+- *Inside of the retry or the breaker.* Bad: ``Pipeline(BackoffStrategy(), Fallback("Meow?"))``. Good: the other way
+  round. Why: what has been answered has not failed, so nothing is retried and no circuit opens.
+- *For bugs.* Bad: ``on=Exception`` around code that may have a ``TypeError``. Good: the errors that you expect. Why:
+  nobody notices the bug.
 """
 
 from __future__ import annotations

@@ -11,16 +11,29 @@ fail, the first call's error is raised.
 
     Hedge(LatencyQuantile(0.95), budget=budget)   # hedge the slowest twentieth, within a budget
 
+**Defaults.** One further call, no budget; when to make it is yours to say. A `LatencyQuantile` hedges nothing before it
+has seen 100 successes, and looks at the last 1000.
+
 **Tail latency, not errors.** A call that fails quickly is not hedged: trying again is the retry's business.
 
 **Blocking code.** Each call runs in a thread; losers cannot be cancelled, and end on their own.
 
 **Events.** `Hedged`.
 
+**Patterns.**
+
+- *Learn the delay, bound the load:* ``Hedge(LatencyQuantile(0.95), budget=RetryBudget(0.05, min_per_second=1))``.
+- *Reads from replicas:* the second call meets another machine.
+- *Say no:* a ``delay`` function that returns None hedges nothing, in the hours when the dependency is full.
+
 **Anti-patterns.**
 
-- *Hedging what is not idempotent.* Both calls may take effect.
-- *A fixed delay below the usual latency.* That doubles the load on every call; learn the quantile instead.
+- *Hedging what is not idempotent.* Bad: around ``charge(card)``. Good: around ``get(key)``. Why: both calls may take
+  effect.
+- *A fixed delay below the usual latency.* Bad: ``Hedge(0.01)`` before a call of 50 ms. Good: ``LatencyQuantile(0.95)``.
+  Why: it doubles the load on every call.
+- *Against overload.* Bad: a hedge without a budget before a dependency that is slow because it is full. Good: a budget.
+  Why: the more it is hedged, the slower it gets.
 
 Source: Dean and Barroso, "The Tail at Scale" (Communications of the ACM, 2013).
 """
@@ -99,10 +112,16 @@ class HedgeBase(Policy):
     # -- guarding --------------------------------------------------------------------------------------------------
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:
+        return self._guard_coroutine(fn, self._budget)
+
+    def _guard_begun(self, fn: AsyncCall) -> AsyncCall:
+        return self._guard_coroutine(fn, None)
+
+    def _guard_coroutine(self, fn: AsyncCall, paid_into: RetryBudget | None) -> AsyncCall:
         @functools.wraps(fn)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            if self._budget is not None:
-                self._budget.deposit()
+            if paid_into is not None:
+                paid_into.deposit()
             delay = self._next_delay()
             if delay is None:  # nothing is known yet: no race to set up
                 started = clock.monotonic()

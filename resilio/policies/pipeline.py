@@ -1,5 +1,8 @@
 """Pipeline: several policies around one call, the outermost first.
 
+**About.** A pipeline is a policy made of others: it decorates, executes and opens blocks as each of them does, and can
+be a part of another pipeline.
+
 **Usage.** ::
 
     pipeline = Pipeline(
@@ -14,6 +17,10 @@
 
     print(pipeline.describe())
 
+**Defaults.** None; `resilio.standard_pipeline` is one with sensible numbers.
+
+**Events.** None of its own: its policies tell theirs, under the name of the function that is called in the end.
+
 **Order.** Read it from the outside in: a timeout before the retry limits all attempts together, after it each one. A
 breaker inside the retry sees every attempt, outside of it only what all attempts came to.
 
@@ -22,6 +29,18 @@ whose window is shorter than one call) are refused when the pipeline is built, a
 
 **At run time.** `Pipeline.replace` puts other policies in place. Calls under way end under the old ones; if the new
 ones are refused, the old ones stay.
+
+**Patterns.**
+
+- *From the user's side to the dependency's:* fallback, limiter, total timeout, retry, breaker, attempt timeout.
+- *Hold it in a test:* ``assert pipeline.describe() == Pipeline(...).describe()``.
+
+**Anti-patterns.**
+
+- *The breaker outside of the retry.* Bad: ``Pipeline(CircuitBreaker(), BackoffStrategy())``. Good: the other way round.
+  Why: it sees only what all attempts came to, and each user waits for all of them until it opens.
+- *A pipeline for each call.* Bad: ``await Pipeline(...).execute(fetch)`` in a function. Good: one, at the top of the
+  module. Why: private circuits, limiters and budgets begin anew each time.
 
 **Cost.** The policies are joined once, when a function is decorated (a generator: each time it is started); a call then
 walks through them directly.

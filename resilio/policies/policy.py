@@ -167,13 +167,17 @@ class Policy(ABC):
 
         async def guarded() -> Any:
             try:
-                return await self.guard_coroutine(attempt)(*args, **kwargs)
+                return await self._guard_begun(attempt)(*args, **kwargs)
             finally:
                 for unused in given:  # turned away before it could begin
                     if isinstance(unused, Coroutine):
                         unused.close()
 
         return guarded()
+
+    def _guard_begun(self, fn: AsyncCall) -> AsyncCall:
+        """`guard_coroutine` for a call that `guard_plain` has counted already, if this policy counts calls."""
+        return self.guard_coroutine(fn)
 
     def _guard_async_generator(self, fn: Callable[..., AsyncGenerator[Any, Any]]) -> PlainCall:
         @functools.wraps(fn)

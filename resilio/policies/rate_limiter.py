@@ -17,9 +17,22 @@ Without a token a call waits its turn, or fails with `RateLimitExceededError` if
 clock; the others wait for it, so that a cancelled waiter's token goes to the next one in line, and a thousand waiters
 cost no more than one.
 
+**Defaults.** Per second; ``burst`` is ``rate``, rounded down; a call waits for as long as its turn takes.
+
 **Events.** `RateLimited`.
 
-**Anti-pattern.** *A limiter inside the retry.* Attempts then queue behind each other. Put it outside: one token a call.
+**Patterns.**
+
+- *A provider's quota:* a little below it, ``RateLimiter(95, per=60)`` for 100 a minute, and a small ``burst``.
+- *Work that can wait* without ``max_wait``; *users who cannot* with ``max_wait=0`` or `try_acquire`.
+
+**Anti-patterns.**
+
+- *A limiter inside the retry.* Bad: ``Pipeline(BackoffStrategy(), RateLimiter(10))``. Good: the other way round. Why:
+  attempts queue behind each other's calls; outside, a call takes one token. (Where the provider counts attempts, inside
+  is right, with ``max_wait``.)
+- *A rate for what is really a number at once.* Bad: ``RateLimiter(20)`` before a pool of 20 connections. Good:
+  ``Bulkhead(20)``. Why: when calls become slow, a rate lets ever more of them pile up.
 """
 
 from __future__ import annotations

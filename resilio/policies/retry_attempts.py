@@ -8,6 +8,7 @@ from resilio._core import clock
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.policies.retry_call import RetryCall
+from resilio.policies.unseen import close_unseen
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,12 +52,15 @@ class Attempt:
 class _Attempts:
     """The attempts of one loop: a fresh object each time a strategy is iterated."""
 
-    __slots__ = ("_call", "_is_over", "_strategy", "is_entered")
+    __slots__ = ("_call", "_error", "_is_over", "_is_waiting", "_result", "_strategy", "is_entered")
 
     def __init__(self, strategy: BackoffStrategyBase) -> None:
         self._strategy = strategy
         self._call = RetryCall(strategy, block, (), {}, clock.monotonic())
         self._is_over = False
+        self._is_waiting = False  # whether an attempt has failed and the next one has not begun
+        self._error: Exception | None = None
+        self._result: object = None
         self.is_entered: bool = True
 
     def settle(self, error: BaseException | None, result: object) -> bool:
@@ -64,15 +68,14 @@ class _Attempts:
         call = self._call
         if error is None:
             if drive(call.refuses(result)):
-                call.refused(result)
+                self._is_waiting, self._result = True, result
                 return False
             if call.attempt > 1:
                 call.succeeded()
         elif isinstance(error, Exception) and self._wants(error):
-            call.failed(error)
+            self._is_waiting, self._error = True, error
             return True
         self._is_over = True
-        call.forget()
         return False
 
     def _check_entered(self) -> None:
@@ -85,14 +88,18 @@ class _Attempts:
         return self._strategy.wants(error) if self._strategy.retry is None else drive(self._call.asks(error))
 
     async def _delay(self, *, may_await: bool) -> float:
+        error, result = self._error, self._result
+        self._is_waiting, self._error, self._result = False, None, None
+        self._is_over = True  # unless another attempt follows
         try:
-            delay = self._call.next_delay()
-            await self._call.close_unseen(may_await=may_await)
-        except BaseException:
-            self._is_over = True
-            self._call.forget()
-            raise
-        return delay
+            delay = self._call.next_delay(error, result)
+            if delay is None and error is not None:
+                raise error
+            await close_unseen(result, may_await=may_await)
+        finally:
+            del error  # its traceback holds this frame
+        self._is_over = False
+        return delay or 0.0
 
 
 class AsyncAttempts(_Attempts):
@@ -106,7 +113,7 @@ class AsyncAttempts(_Attempts):
     async def __anext__(self) -> Attempt:
         if self._is_over:
             raise StopAsyncIteration
-        if self._call.is_waiting:
+        if self._is_waiting:
             await async_pause(await self._delay(may_await=True))
         self._check_entered()
         return Attempt(self, self._call.attempt)
@@ -123,7 +130,7 @@ class BlockingAttempts(_Attempts):
     def __next__(self) -> Attempt:
         if self._is_over:
             raise StopIteration
-        if self._call.is_waiting:
+        if self._is_waiting:
             drive(blocking_pause(drive(self._delay(may_await=False))))
         self._check_entered()
         return Attempt(self, self._call.attempt)

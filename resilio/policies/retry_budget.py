@@ -1,7 +1,8 @@
 """Retry budget: retries may add a share to the load, and no more.
 
-When everything fails, every client retries, and a dependency that was merely slow is kept down by its own callers. A
-budget allows retries in proportion to calls: each call deposits, each retry withdraws, old deposits expire.
+**About.** When everything fails, every client retries, and a dependency that was merely slow is kept down by its own
+callers. A budget allows retries in proportion to calls: each call deposits, each retry withdraws, and both are
+forgotten after ``ttl`` seconds. The budget is asked before the wait, not after it.
 
 **Usage.** ::
 
@@ -9,8 +10,22 @@ budget allows retries in proportion to calls: each call deposits, each retry wit
     strategy = BackoffStrategy(budget=budget)
     hedge = Hedge(delay=0.1, budget=budget)                # hedges are retries, too
 
-A retry that the budget refuses is told by `RetryGivenUp` with the reason ``"budget"``, and
-`RetryExhaustedError.context` says the same. The budget is asked before the wait, not after it.
+**Defaults.** One retry in five calls, and ten a second on top, over 10 s: a client that makes few calls can retry.
+
+**Events.** A refused retry is told by `RetryGivenUp` with the reason ``"budget"``; ``RetryExhaustedError.context`` says
+the same. A hedge that is refused is not made, which changes nothing for its caller and is not told.
+
+**Patterns.**
+
+- *One budget per dependency,* given to every retry and hedge that leads there, async and blocking ones alike.
+- *A hedge inside of a retry* sees every attempt as a call: with one budget for both, halve ``percent``.
+
+**Anti-patterns.**
+
+- *A budget per call.* Bad: ``BackoffStrategy(budget=RetryBudget())`` in a function. Good: one at the top of the module.
+  Why: a new budget has its whole floor, so that nothing is ever refused.
+- *A floor that is the load.* Bad: ``min_per_second=1000`` before a service that bears 100. Good: a tenth of what it
+  bears. Why: the floor is granted also when every call fails.
 
 Source: Finagle's RetryBudget, over a window of ``ttl`` seconds.
 """

@@ -6,8 +6,11 @@ Sources: the three jitters and their names from Marc Brooker, "Exponential Backo
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from resilio.policies.events import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +25,32 @@ EARLIER_FAILURES_KEPT = 5
 Failure = tuple[str, tuple[object, ...]]
 """How an attempt failed: the error's class and arguments. It holds no exception, and so no traceback and no frames."""
 
+_TEXT_IS_THE_ARGUMENT = frozenset(
+    each
+    for each in vars(builtins).values()
+    if isinstance(each, type)
+    and issubclass(each, Exception)
+    and each.__str__ in (BaseException.__str__, OSError.__str__)
+)
+
+
+def is_plain(error: Exception) -> bool:
+    """Tell whether ``error`` is a builtin that says nothing beyond its one argument: no header, no attribute."""
+    return type(error) in _TEXT_IS_THE_ARGUMENT and len(error.args) < 2 and not error.__dict__  # noqa: PLR2004 -- one
+
+
+def failure_of(error: Exception) -> Failure:
+    """What is worth remembering of an error; the text of a plain one is made only if somebody asks for it."""
+    return type(error).__name__, error.args if is_plain(error) else (told(error).partition(": ")[2],)
+
 
 @dataclass(frozen=True, slots=True)
 class BackoffPlan:
-    """How long to wait, how often, and for how long in all. Times in seconds."""
+    """How long to wait, how often, and for how long in all. Times in seconds.
+
+    Attributes:
+        is_random: Whether a wait depends on chance at all.
+    """
 
     base_delay: float
     max_delay: float
@@ -35,10 +60,13 @@ class BackoffPlan:
     max_duration: float | None
     max_retry_after: float
 
+    is_random: bool = field(init=False, repr=False, compare=False)
     _capped: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_capped", tuple(map(self._cap, range(1, _TABULATED + 1))))
+        capped = tuple(map(self._cap, range(1, _TABULATED + 1)))
+        object.__setattr__(self, "_capped", capped)
+        object.__setattr__(self, "is_random", self.jitter is not None and any(capped))
 
     def delay(self, retry: int, previous: float, roll: float) -> float:
         """The wait before retry number ``retry`` (from 1).
@@ -84,25 +112,29 @@ class RetryRun:
 
     def decide(
         self,
+        failure: Failure,
         now: float,
         roll: float,
         retry_after: float | None = None,
         delay: float | None = None,
         max_attempts: int | None = None,
-        stop: Callable[[float], bool] | None = None,
+        refuses: Callable[[float], str | None] | None = None,
     ) -> float | str:
         """Say what follows the failure of the present attempt: the wait in seconds, or the reason why nothing does.
 
+        A wait is booked: from here on the next attempt is the present one.
+
         Args:
+            failure: How the present attempt failed.
             now: Seconds on the monotonic clock; only looked at if the plan has a ``max_duration``.
             roll: A random number in [0, 1).
             retry_after: Seconds that the server asked to wait; lengthens the wait up to the plan's bound.
             delay: The wait that somebody else computed, in place of the plan's.
             max_attempts: A cap on top of the plan's.
-            stop: Somebody else's limit: told the wait that would follow, says whether to end.
+            refuses: Somebody else's limits, asked last: told the wait that would follow, gives the reason to end.
 
         Returns:
-            Seconds to wait; or ``"attempts"``, ``"duration"`` or ``"stop"``, whichever limit was met.
+            Seconds to wait; or the limit that was met: ``"attempts"``, ``"duration"``, or what ``refuses`` gave.
         """
         plan, attempt = self.plan, self.attempt
         if (plan.max_retries is not None and attempt > plan.max_retries) or (
@@ -117,18 +149,17 @@ class RetryRun:
             if left <= 0:
                 return "duration"
             wait = min(wait, left)
-        if stop is not None and stop(wait):
-            return "stop"
-        return wait
-
-    def go_on(self, delay: float, failure: Failure) -> None:
-        """Book the failed attempt, and that another one follows after ``delay`` seconds."""
+        if refuses is not None:
+            reason = refuses(wait)
+            if reason is not None:
+                return reason
         earlier = self._earlier
-        if len(earlier) == EARLIER_FAILURES_KEPT:
-            del earlier[0]
         earlier.append(failure)
-        self.previous_delay = delay
-        self.attempt += 1
+        if len(earlier) > EARLIER_FAILURES_KEPT:
+            del earlier[0]
+        self.previous_delay = wait
+        self.attempt = attempt + 1
+        return wait
 
     def history(self) -> list[str]:
         """The attempts before the present one, a line each, oldest first; beyond five only a count."""

@@ -6,13 +6,14 @@ test's clock ``stop_after_delay`` obeys that clock, which tenacity's own loop do
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from resilio._core import clock
 from resilio._core.colour import is_awaitable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import tenacity
 
@@ -32,10 +33,11 @@ class TenacityBridge:
         self._state = tenacity.RetryCallState(tenacity.Retrying(), fn, args, kwargs)
         self._state.start_time = started_at
 
-    def show(
+    @contextmanager
+    def shown(
         self, run: RetryRun, *, error: BaseException | None, result: object, now: float
-    ) -> tenacity.RetryCallState:
-        """The state after the present attempt, as tenacity's own loop would show it."""
+    ) -> Iterator[tenacity.RetryCallState]:
+        """The state after the present attempt, as tenacity's own loop would show it, for one question."""
         import tenacity  # noqa: PLC0415 -- see above
 
         state = self._state
@@ -46,19 +48,19 @@ class TenacityBridge:
         else:
             outcome.set_result(result)
         state.outcome, state.outcome_timestamp = outcome, now
-        return state
+        try:
+            yield state
+        finally:
+            state.outcome = None  # it holds the error, whose traceback holds our caller's frame, which holds us
 
     async def asks(
         self, retry: Callable[..., Any], run: RetryRun, *, error: BaseException | None = None, result: object = None
     ) -> bool:
         """What the ``retry`` strategy, plain or async, says of the present attempt."""
-        verdict = retry(self.show(run, error=error, result=result, now=clock.monotonic()))
-        if is_awaitable(verdict):
-            verdict = await verdict
-        self._state.outcome = None  # it holds the error, whose traceback holds our caller's frame, which holds us
-        return bool(verdict)
+        with self.shown(run, error=error, result=result, now=clock.monotonic()) as state:
+            verdict = retry(state)
+            return bool(await verdict if is_awaitable(verdict) else verdict)
 
     def slept(self, delay: float) -> None:
-        """Book a wait, and let go of the outcome that led to it."""
+        """Book a wait."""
         self._state.idle_for += delay
-        self._state.outcome = None

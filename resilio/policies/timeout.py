@@ -16,6 +16,8 @@ passes through as what it is, and a result that is in when the timer fires is re
 
 Where it stands in a pipeline says what it limits: outside of the retry all attempts together, inside of it each one.
 
+**Defaults.** None: nobody but you knows how long is too long.
+
 **Generators.** The time runs until the first item is there; a streamed body may take as long as its consumer does.
 
 **Blocking code.** A thread cannot be cancelled. The call runs in a worker thread (with the caller's context variables),
@@ -24,7 +26,19 @@ prefer that.
 
 **Events.** `TimedOut`.
 
-**Anti-pattern.** *A timeout for all attempts that is shorter than one attempt's.* The inner one then never fires.
+**Patterns.**
+
+- *Two of them:* ``Pipeline(Timeout(30), BackoffStrategy(), Timeout(10))``, for the user's patience and for an attempt.
+- *A little above the slowest good answer:* its 99.9th percentile, say, not its mean.
+
+**Anti-patterns.**
+
+- *A timeout for all attempts that is shorter than one attempt's.* Bad: ``Pipeline(Timeout(5), Timeout(10))``. Good: the
+  other way round. Why: the inner one never fires; a pipeline refuses it.
+- *Around a retry in blocking code, alone.* Bad: ``sync.Pipeline(Timeout(30), BackoffStrategy())``. Good:
+  ``BackoffStrategy(max_duration=30)`` inside. Why: the thread that is left behind goes on with its attempts.
+- *Around what must not be half done.* Bad: around a transaction's commit. Good: around the calls before it. Why: the
+  cancelled call may have had its effect.
 """
 
 from __future__ import annotations

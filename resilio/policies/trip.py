@@ -3,6 +3,39 @@
 A *rule* is a frozen value that says what is too much; its *meter* is the running count of one circuit. A meter is told
 each outcome with the time and the call's duration, and answers whether the circuit must open. It has no clock and no
 lock of its own. Rules join with ``|``: the circuit opens as soon as one of them says so.
+
+**Usage.** ::
+
+    CircuitBreaker(trip=ConsecutiveFailures(5))
+    CircuitBreaker(trip=FailureRate(0.5, window=CountWindow(100), minimum_calls=20))
+    CircuitBreaker(trip=ConsecutiveFailures(5) | SlowCallRate(0.8, slower_than=2, window=TimeWindow(60)))
+
+**Edges.** Thresholds, ratios and minimums compare with >=; a call of exactly ``slower_than`` is not slow. A call that
+ended exactly ``seconds`` ago is outside of a `TimeWindow`.
+
+**Defaults.** Rates look at the calls of the last 30 seconds, and say nothing about fewer than 20. Without a rule a
+breaker opens after 5 failures in a row.
+
+**Events.** None of their own: a circuit that opens tells `CircuitStateChanged`. What is counted shows in
+``breaker.snapshot().counts``; where two joined rules count the same thing, the names of the later one carry its number:
+``calls`` and ``calls_2``.
+
+**Patterns.**
+
+- *A few calls a minute:* `ConsecutiveFailures`. *Many a second:* `FailureRate`. *Answers that come too late to be of
+  use:* `SlowCallRate` beside either.
+- *Two rates over one window:* a `FailureRate` and a `SlowCallRate` with equal windows are counted once.
+- *A rule of your own:* derive from `TripRule` and `TripMeter`.
+
+**Anti-patterns.**
+
+- *A rate without a minimum.* Bad: ``FailureRate(0.5, minimum_calls=1)``. Good: ``minimum_calls=20``. Why: the first
+  failure of the night is 100 %.
+- *A low ratio.* Bad: ``FailureRate(0.1)``. Good: ``FailureRate(0.5)``. Why: one bad shard in ten makes 10 % of
+  failures, and opening takes the nine good ones away as well.
+- *Consecutive failures under steady partial failure.* Bad: ``ConsecutiveFailures(5)`` before a dependency of which
+  every third call succeeds. Good: ``ConsecutiveFailures(5) | FailureRate(0.5)``. Why: each success starts the count
+  anew, and it never comes to five.
 """
 
 from __future__ import annotations
@@ -199,7 +232,12 @@ class _AnyMeter(TripMeter):
             raise
 
     def reading(self, now: float) -> Mapping[str, float]:
-        return {name: value for meter in self._meters for name, value in meter.reading(now).items()}
+        joined: dict[str, float] = {}
+        for number, meter in enumerate(self._meters, 1):
+            its = meter.reading(now)
+            are_taken = not joined.keys().isdisjoint(its)
+            joined.update((f"{name}_{number}" if are_taken else name, value) for name, value in its.items())
+        return joined
 
 
 def _members(rule: TripRule) -> tuple[TripRule, ...]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import enum
+import gc
 import os
 import platform
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import CodeType, FrameType
 
 
@@ -50,7 +52,7 @@ def glance(thread: threading.Thread, frames: Mapping[int, FrameType]) -> Glance 
 
     Args:
         thread: The thread.
-        frames: What ``sys._current_frames()`` returned just now.
+        frames: What ``sys._current_frames()`` returned just now, `undisturbed` as this is.
     """
     frame = frames.get(thread.ident or 0)
     # A thread inside the clock may well wait for the lock that is held by whoever looks.
@@ -58,6 +60,22 @@ def glance(thread: threading.Thread, frames: Mapping[int, FrameType]) -> Glance 
         return None
     call = _system_call(thread.native_id)
     return Glance(_doing(call), _place(frame), call)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Collect no garbage while other threads are looked at.
+
+    The interpreter makes an object of each frame that is asked for. A collection in the middle of that may give the
+    other thread a turn, and the frame may be gone before the object points to it: that would end the process.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 _CLOCKWORK = frozenset({f"{__package__}._timeline", f"{__package__}._thread_time"})

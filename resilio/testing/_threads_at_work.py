@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
-from resilio.testing._thread_state import Doing, glance
+from resilio.testing._thread_state import Doing, glance, undisturbed
 from resilio.testing._timeline import real_time
 
 if TYPE_CHECKING:
@@ -138,17 +138,18 @@ class ThreadsAtWork:
         if any(job.thread is None and now - job.pending_since < self._grace for job in jobs):
             return None
         workers = {job.thread for job in jobs}
-        frames = sys._current_frames()  # noqa: SLF001 -- documented, in spite of its name
         seen: dict[threading.Thread, Glance] = {}
-        for thread in threading.enumerate():
-            if thread.ident in asleep:
-                continue
-            strict = thread in workers or thread in self._members or thread.name in _OWN_WORKERS
-            if strict or (thread not in self._before and thread not in self._pooled):
-                state = glance(thread, frames)
-                if state is None or not self._rests(thread, state, now, strict=strict):
-                    return None
-                seen[thread] = state
+        with undisturbed():
+            frames = sys._current_frames()  # noqa: SLF001 -- documented, in spite of its name
+            for thread in threading.enumerate():
+                if thread.ident in asleep:
+                    continue
+                strict = thread in workers or thread in self._members or thread.name in _OWN_WORKERS
+                if strict or (thread not in self._before and thread not in self._pooled):
+                    state = glance(thread, frames)
+                    if state is None or not self._rests(thread, state, now, strict=strict):
+                        return None
+                    seen[thread] = state
         return seen
 
     def _rests(self, thread: threading.Thread, state: Glance, now: float, *, strict: bool) -> bool:

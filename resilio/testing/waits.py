@@ -55,7 +55,7 @@ def no_waits(*, max_attempts: int | None = None) -> NoWaits:
 
     Meanwhile a retry makes its attempts one after the other; a rate limiter lets calls through that would have to
     wait; a bulkhead refuses at once instead of queueing; a hedge asks again at once. Timeouts are no waits, and stay.
-    So do waits of your own code: for those take a virtual clock.
+    So do waits of your own code, and delays that `FaultInjector` puts in: for those take a virtual clock.
 
     Args:
         max_attempts: The most attempts that a retry makes, at least 1; None leaves its own limit.

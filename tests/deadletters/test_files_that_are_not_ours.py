@@ -134,8 +134,10 @@ def test_a_file_that_may_not_be_written_is_refused(folder: Path, time: HandClock
     Journal(place).commit([Add("a", new_body("a", 1, {}, time.now))])
     raw = place.read_bytes()
     place.chmod(0o444)
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
+    ours = next(each for each in folder.parents if each.name.startswith("pytest-of-"))
+    for each in (folder, *folder.parents):
+        if each.is_relative_to(ours):
+            each.chmod(0o755)
     told = run_python(READ_ONLY, place).stdout
     assert told.startswith(f"DeadLetterQueueError cannot open the dead letter file {place}: Permission denied")
     assert place.read_bytes() == raw

@@ -229,6 +229,7 @@ def test_a_seed_repeats_the_faults() -> None:
     assert day(7) != day(8)
 
 
+@pytest.mark.slow("thousands of throws of the dice")
 def test_every_fault_comes_about_as_often_as_the_phase_says() -> None:
     """The shares of the day add up, and each fault's frequency is its phase's."""
     assert sum(phase.share for phase in DAY) == pytest.approx(1)

@@ -113,6 +113,7 @@ def test_a_negative_timedelta_is_refused(build: Callable[..., Any]) -> None:
         ("wait_for_circuit", 1, "True or False"),
         ("reraise", "yes", "True or False"),
         ("reraise", None, "True or False"),
+        ("retry_started_streams", 1, "True or False"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(
@@ -269,6 +270,7 @@ def predicate(_: object) -> bool:
         ("retry", tenacity.retry_if_exception_type()),
         ("wait_for_circuit", True),
         ("reraise", True),
+        ("retry_started_streams", True),
     ],
 )
 def test_each_setting_shows_in_the_description(name: str, value: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -212,6 +214,122 @@ def test_a_listener_may_reset_the_circuit(breaker: CircuitBreaker) -> None:
     assert breaker.snapshot().transitions == 2
     tripped(breaker)
     assert state_of(breaker) is CircuitState.OPEN
+
+
+@pytest.mark.parametrize("kind", [CallFailed, CircuitStateChanged])
+@pytest.mark.parametrize("recovery_timeout", [10, lambda failed: 10.0 + failed], ids=["fixed", "asked"])
+def test_later_listeners_hear_of_changes_in_their_order(kind: type[Event], recovery_timeout: Any) -> None:
+    """A listener that resets the circuit at once does not make those after it hear of the reset first."""
+    breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=recovery_timeout)
+    heard: list[Event] = []
+
+    def reset(event: Event) -> None:
+        if not isinstance(event, CircuitStateChanged) or event.after is CircuitState.OPEN:
+            breaker.reset()
+
+    with subscribe(reset, kind), subscribe(heard.append):
+        tripped(breaker)
+        assert in_short(heard) == ["CallFailed", (1, "CLOSED", "OPEN"), (2, "OPEN", "CLOSED")]
+        heard.clear()
+        tripped(breaker)
+    assert in_short(heard) == ["CallFailed", (3, "CLOSED", "OPEN"), (4, "OPEN", "CLOSED")]
+    opened = heard[1]
+    assert isinstance(opened, CircuitStateChanged)
+    assert opened.retry_after == 10
+
+
+def test_a_break_that_is_reset_while_its_length_is_asked_is_told_first(told: list[Any]) -> None:
+    """The function of the break's length may change the circuit; the break began before that."""
+
+    def recovery(failed_probes: int) -> float:
+        its.reset()
+        return 10
+
+    its = CircuitBreaker(failure_threshold=1, recovery_timeout=recovery)
+    tripped(its)
+    assert in_short(told) == ["CallFailed", (1, "CLOSED", "OPEN"), (2, "OPEN", "CLOSED")]
+
+
+def test_an_endless_echo_of_events_is_told_without_recursion(told: list[Any]) -> None:
+    """Changes that listeners answer with changes are told one after the other, not one inside of the other."""
+    breaker = CircuitBreaker()
+
+    def to_and_fro(event: CircuitStateChanged) -> None:
+        if event.number < 2 * sys.getrecursionlimit():
+            breaker.disable() if event.after is CircuitState.METRICS_ONLY else breaker.metrics_only()
+
+    with subscribe(to_and_fro, CircuitStateChanged):
+        breaker.disable()
+    assert [each.number for each in told] == list(range(1, 2 * sys.getrecursionlimit() + 1))
+
+
+def test_an_interrupted_listener_leaves_a_break_with_an_end(virtual_clock: VirtualClock) -> None:
+    """The break's length is asked for before anybody is told; afterwards events are told as ever."""
+
+    def interrupted(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=lambda failed: 10)
+    with subscribe(interrupted), pytest.raises(KeyboardInterrupt):
+        tripped(breaker)
+    assert breaker.snapshot().retry_after == 10
+    virtual_clock.advance(10)
+    heard: list[Event] = []
+    with subscribe(heard.append):
+        breaker.acquire().success()
+    assert in_short(heard) == [(2, "OPEN", "HALF_OPEN"), "CallSucceeded", (3, "HALF_OPEN", "CLOSED")]
+
+
+def test_listeners_of_other_threads_are_not_waited_for(breaker: CircuitBreaker) -> None:
+    """While a listener is busy, other threads call through the circuit, change it, and tell of it themselves."""
+    heard_by: list[tuple[int, int]] = []
+    is_through = threading.Event()
+
+    def elsewhere() -> None:
+        breaker.reset()
+        breaker.acquire().success()
+        is_through.set()
+
+    def busy(event: CircuitStateChanged) -> None:
+        if event.number == 1:
+            threading.Thread(target=elsewhere, daemon=True).start()
+            assert is_through.wait(30), "the circuit is locked while a listener runs"
+        heard_by.append((event.number, threading.get_ident()))
+
+    with subscribe(busy, CircuitStateChanged):
+        tripped(breaker)
+    (second, other), (first, here) = heard_by
+    assert (first, second) == (1, 2)
+    assert here == threading.get_ident() != other
+
+
+def test_a_rejection_tells_the_state_that_rejected_it(told: list[Any]) -> None:
+    """State and end of a break are read at once: no event speaks of a closed circuit that rejects."""
+    breaker = CircuitBreaker()
+    done = threading.Event()
+
+    def switch() -> None:
+        while not done.is_set():
+            breaker.force_open()
+            breaker.reset()
+
+    switching = threading.Thread(target=switch, daemon=True)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        switching.start()
+        rejections: list[CircuitBreakerOpenError] = []
+        while len(rejections) < 100:
+            try:
+                breaker.acquire()
+            except CircuitBreakerOpenError as rejection:
+                rejections.append(rejection)
+    finally:
+        done.set()
+        switching.join(30)
+        sys.setswitchinterval(before)
+    assert {each.state for each in told if isinstance(each, CallRejected)} == {CircuitState.FORCED_OPEN}
+    assert all("held open by hand" in str(each) for each in rejections)
 
 
 def test_a_listener_that_fails_a_call_is_not_the_call(breaker: CircuitBreaker, virtual_clock: VirtualClock) -> None:

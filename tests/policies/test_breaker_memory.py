@@ -26,8 +26,7 @@ pytestmark = pytest.mark.anyio
 @contextmanager
 def without_collector() -> Iterator[None]:
     """Only reference counts free memory while the block runs."""
-    gc.collect()
-    gc.disable()
+    gc.disable()  # what lies about from before stays as it is: no need to collect it first, which takes long
     try:
         yield
     finally:
@@ -45,6 +44,7 @@ async def reject(form: Form, breaker: AnyBreaker, times: int) -> None:
 
 
 @every_form
+@pytest.mark.slow("thousands of rejections, measured")
 async def test_rejections_leave_nothing_behind(form: Form) -> None:
     """Not one object more after a thousand rejections, and no work for the garbage collector."""
     breaker = form.build(failure_threshold=1)

@@ -102,6 +102,7 @@ def test_a_threads_patience_ends_after_max_wait(virtual_clock: VirtualClock) -> 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.slow("thousands of calls in threads")
 def test_impatient_threads_lose_no_place(seed: int) -> None:
     """Some give up in the moment in which they are called: whatever happens, no place is lost or doubled."""
     bulkhead, room = resilio.sync.Bulkhead(2, max_queue=THREADS, max_wait=0.0001), Room()

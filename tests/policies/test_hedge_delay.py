@@ -34,6 +34,7 @@ def test_it_is_the_quantile_of_the_last_successes(
 
 
 @given(st.lists(durations, min_size=20, max_size=200), st.sampled_from([0.5, 0.9, 0.95]))
+@pytest.mark.slow("Hypothesis with hundreds of latencies each")
 def test_at_most_the_share_beyond_the_quantile_takes_longer(learnt: list[float], quantile: float) -> None:
     """One minus the quantile is the extra load."""
     delay = LatencyQuantile(quantile, calls=1000, warm_up=1)

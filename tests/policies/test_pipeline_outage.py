@@ -136,6 +136,7 @@ async def test_every_message_is_answered_once_and_the_model_is_left_in_peace(vir
     assert {TimedOut.__name__, CallRejected.__name__, RetryScheduled.__name__} <= set(told)
 
 
+@pytest.mark.slow("a day in threads")
 def test_blocking_code_lives_through_the_same_day(virtual_clock: VirtualClock) -> None:
     """One client, a message every two seconds."""
     model = Model(virtual_clock)

@@ -28,7 +28,7 @@ INTERRUPTIONS = [KeyboardInterrupt, SystemExit, asyncio.CancelledError, Generato
 
 @every_way
 @pytest.mark.parametrize("kind", INTERRUPTIONS)
-@pytest.mark.parametrize("given", [None, Exception, lambda _: True], ids=["default", "Exception", "predicate"])
+@pytest.mark.parametrize("given", [Exception, lambda _: True], ids=["Exception", "predicate"])
 def test_an_interruption_is_never_retried(way: Way, kind: type[BaseException], given: Any) -> None:
     """Whatever the strategy retries."""
     fn = Flaky(kind)

@@ -124,6 +124,7 @@ def test_nothing_is_held_after_a_call(
 
 
 @forms
+@pytest.mark.slow("collects garbage again and again")
 def test_a_timeout_makes_no_cycle_on_asyncio(form: Callable[..., Awaitable[Any]], virtual_clock: VirtualClock) -> None:
     """The timer knows the deadline, and the deadline the timer: they part when it is over."""
 

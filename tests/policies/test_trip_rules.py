@@ -287,6 +287,31 @@ def test_every_joined_rule_sees_every_call() -> None:
     assert breaker.snapshot().counts == {"calls": 2, "failure_rate": 1.0, "consecutive_failures": 3}
 
 
+def test_rules_over_different_windows_are_read_apart(virtual_clock: VirtualClock) -> None:
+    """Where two rules count the same thing, the later one's names carry its number; none hides another."""
+    rule = (
+        ConsecutiveFailures(100)
+        | FailureRate(1.0, window=CountWindow(4), minimum_calls=4)
+        | FailureRate(1.0, window=TimeWindow(60), minimum_calls=100)
+        | SlowCallRate(1.0, slower_than=1, window=CountWindow(2), minimum_calls=2)
+    )
+    breaker = CircuitBreaker(trip=rule)
+    breaker.metrics_only()
+    run(breaker, "fffsff")
+    assert breaker.snapshot().counts == {
+        "consecutive_failures": 2,
+        "calls": 4,
+        "failure_rate": 0.75,
+        "calls_3": 6,
+        "failure_rate_3": pytest.approx(5 / 6),
+        "calls_4": 2,
+        "slow_call_rate_4": 0.0,
+    }
+    virtual_clock.advance(60)
+    counts = breaker.snapshot().counts
+    assert (counts["calls"], counts["calls_3"], counts["failure_rate_3"]) == (4, 0, 0.0)
+
+
 def test_failures_and_slowness_share_a_window(virtual_clock: VirtualClock) -> None:
     """The two rates over one window count it once, and each has its own ratio and minimum."""
     window = CountWindow(10)

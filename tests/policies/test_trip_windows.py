@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 
 from resilio import CountWindow, TimeWindow
 from resilio.policies.windows import SLOTS, Totals, WindowCount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 slow = pytest.mark.slow("Hypothesis makes up a hundred histories")
 calls = st.tuples(st.floats(0, 40, allow_nan=False), st.booleans(), st.booleans())
@@ -121,3 +126,120 @@ def test_a_window_does_not_grow_with_its_calls(window: CountWindow | TimeWindow)
     for number in range(20_000):
         many.add(number * 0.003, number % 2 == 0)
     assert size_of(many) <= size_of(few) * 1.1
+
+
+# -- edges -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("expiry", ["when read", "when written"])
+@pytest.mark.parametrize(("later", "held"), [(0.0, 3), (59.75, 3), (60.0, 1), (60.25, 1), (64.0, 0), (3600.0, 0)])
+def test_a_time_window_ends_to_the_instant(expiry: str, later: float, held: int) -> None:
+    """A call is in it for less than its length: exactly that long ago is outside, however one comes to look."""
+    count = TimeWindow(60).count()
+    count.add(1000.0, True)
+    count.add(1000.0, True)
+    count.add(1004.0, False)
+    now = 1000.0 + later
+    if expiry == "when written":
+        count.add(now, False, True)
+        assert (count.calls - 1, count.slow) == (held, 1)
+        return
+    assert count.totals(now).calls == held
+
+
+@pytest.mark.parametrize(("age", "held"), [(59.75, 2), (60.0, 0)])
+def test_a_saved_call_is_as_old_as_it_is(age: float, held: int) -> None:
+    """The edge is the same for a window that another process filled."""
+    count = TimeWindow(60).count()
+    count.load([[age, 2, 1, 0]], 5.0)
+    assert count.totals(5.0).calls == held
+
+
+@pytest.mark.parametrize("window", [CountWindow(3), TimeWindow(60)], ids=repr)
+def test_failed_and_slow_are_forgotten_apart(window: CountWindow | TimeWindow) -> None:
+    """A call that is both leaves both counts, one that is neither leaves none."""
+    count = window.count()
+    for number, (failed, slow) in enumerate([(True, True), (True, False), (False, True)]):
+        count.add(1000.0 + 20 * number, failed, slow)
+    assert count.totals(1040.0) == (3, 2, 2)
+    count.add(1060.0, False)
+    assert count.totals(1060.0) == (3, 1, 1)
+    count.add(1080.0, False)
+    assert count.totals(1080.0) == (3, 0, 1)
+    count.add(1100.0, False)
+    assert count.totals(1100.0) == (3, 0, 0)
+
+
+# -- cost --------------------------------------------------------------------------------------------------------------
+
+
+def lines_run(work: Callable[[], object]) -> int:
+    """How many lines of Python ``work`` runs: a measure that no other program on the machine can disturb."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def full(window: CountWindow | TimeWindow, calls: int, rate: float) -> WindowCount:
+    """A count that has seen so many calls, a third of them bad, ``rate`` of them a second."""
+    count = window.count()
+    for number in range(calls):
+        count.add(number / rate, number % 3 == 0, number % 3 == 1)
+    return count
+
+
+def test_a_call_costs_the_same_in_a_count_window_of_any_length() -> None:
+    """Writing to and reading from a window of 100 000 runs as many lines as one of 10."""
+    costs = set()
+    for length in (10, 1000, 100_000):
+        count = full(CountWindow(length), length, 1.0)
+        costs.add(
+            (
+                max(lines_run(lambda: count.add(0.0, True)) for _ in range(10)),  # noqa: B023 -- it runs at once
+                lines_run(lambda: count.totals(0.0)),  # noqa: B023 -- see above
+            )
+        )
+    assert len(costs) == 1
+
+
+@pytest.mark.parametrize("rate", [0.5, 10, 1000])
+def test_a_call_costs_the_same_in_a_time_window_of_any_length(rate: float) -> None:
+    """However long it is and however many calls are in it: a call pays for one that expires, and reading likewise."""
+    for seconds in (10, 1000, 100_000):
+        count = full(TimeWindow(seconds), min(int(seconds * rate * 2), 3000), rate)
+        now = 3000 / rate
+        total = 0
+        for _ in range(1000):
+            now += 1 / rate
+            total += lines_run(lambda: count.add(now, True))  # noqa: B023 -- it runs at once
+            total += lines_run(lambda: count.totals(now))  # noqa: B023 -- see above
+        assert total < 40 * 1000
+
+
+def test_an_hour_of_silence_costs_no_more_than_the_window_can_hold() -> None:
+    """The first call after it finds everything too old, and does not look at each."""
+    count = full(TimeWindow(60), 20_000, 400)
+    assert lines_run(lambda: count.add(3600.0, True)) < 40
+
+
+@pytest.mark.parametrize("rate", [0.1, 4.3, 1e6])
+def test_a_time_window_has_as_many_sums_as_it_has_slots(rate: float) -> None:
+    """And one more at most, for the slot that is about to leave."""
+    count = full(TimeWindow(60), 5000, rate)
+    assert len(count._slots) <= SLOTS + 1  # type: ignore[attr-defined]
+
+
+def test_a_count_window_takes_a_byte_a_call() -> None:
+    """As its documentation says."""
+    assert size_of(full(CountWindow(100_000), 300_000, 1.0)) < 100_100

@@ -99,6 +99,7 @@ async def test_a_slow_reader_makes_the_sender_wait() -> None:
         await proxy.cut()
 
 
+@pytest.mark.slow("megabytes through real sockets")
 async def test_latency_holds_no_more_than_its_buffer(virtual_clock: VirtualClock) -> None:
     """A long line fills up, and then its sender has to wait."""
     data = bytes(3_000_000)

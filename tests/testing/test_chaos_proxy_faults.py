@@ -35,6 +35,7 @@ async def test_latency_delays_its_direction(virtual_clock: VirtualClock, directi
             assert virtual_clock.elapsed == pytest.approx(seconds)
 
 
+@pytest.mark.slow("megabytes through real sockets")
 async def test_latency_keeps_the_bandwidth(virtual_clock: VirtualClock) -> None:
     """A hundred chunks sent a tenth of a second apart arrive a tenth of a second apart, each two seconds late."""
     sent, arrived = [], []
@@ -55,6 +56,7 @@ async def test_latency_keeps_the_bandwidth(virtual_clock: VirtualClock) -> None:
     assert arrived == [pytest.approx(each + 2) for each in sent]
 
 
+@pytest.mark.slow("hundreds of pieces through real sockets")
 async def test_jitter_keeps_the_order_and_follows_the_seed(virtual_clock: VirtualClock) -> None:
     """Delays vary, bytes do not overtake each other, and the same seed gives the same delays."""
 
@@ -88,6 +90,7 @@ async def test_latency_that_is_removed_leaves_what_is_under_way(virtual_clock: V
             assert virtual_clock.elapsed == pytest.approx(30)
 
 
+@pytest.mark.slow("megabytes through real sockets")
 async def test_bandwidth_as_measured(virtual_clock: VirtualClock) -> None:
     """Ten thousand bytes at a thousand a second take ten seconds, and half of them five."""
     async with serving(sending(bytes(10_000))) as server, ChaosProxy(server) as proxy:
@@ -99,6 +102,7 @@ async def test_bandwidth_as_measured(virtual_clock: VirtualClock) -> None:
             assert virtual_clock.elapsed == pytest.approx(10)
 
 
+@pytest.mark.slow("megabytes through real sockets")
 async def test_toxics_work_one_after_another(virtual_clock: VirtualClock) -> None:
     """Ten seconds on the narrow line, and then three on the long one."""
     async with serving(sending(bytes(10_000))) as server, ChaosProxy(server) as proxy:

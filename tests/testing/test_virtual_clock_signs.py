@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import socket
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resilio._core import clock
-from resilio.testing import _thread_state, _wire
+from resilio.testing import _thread_state, _threads_at_work, _wire
 from resilio.testing._thread_state import Doing, Glance, glance
 from resilio.testing._wire import Wire
 from resilio.testing.virtual_clock import VirtualClock
@@ -94,6 +95,32 @@ def test_a_thread_at_work_runs() -> None:
     assert seen.place[0].function is test_a_thread_at_work_runs.__code__
 
 
+@pytest.mark.parametrize("was_on", [True, False], ids=["garbage is collected", "garbage is not collected"])
+def test_nothing_is_collected_while_others_are_looked_at(*, was_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Afterwards it is as before; a collection could give the thread that is looked at a turn halfway."""
+    seen: list[bool] = []
+
+    def look(*_: object) -> None:
+        seen.append(gc.isenabled())
+
+    monkeypatch.setattr(_threads_at_work, "glance", look)
+    ended = threading.Event()
+    with VirtualClock() as virtual:
+        thread = threading.Thread(target=ended.wait)
+        thread.start()
+        try:
+            if not was_on:
+                gc.disable()
+            virtual._threads.at_rest(frozenset())
+            assert gc.isenabled() is was_on
+        finally:
+            gc.enable()
+            ended.set()
+            thread.join()
+    assert seen
+    assert not any(seen)
+
+
 def test_a_thread_that_is_gone_is_not_seen() -> None:
     """There is nothing to glance at in a thread that has ended."""
     thread = threading.Thread(target=int)
@@ -135,7 +162,7 @@ def test_threads_jump_where_the_system_tells_nothing(unreadable: str, monkeypatc
             clock.sleep_blocking(seconds)
             order.put((virtual.elapsed, seconds))
 
-    with VirtualClock(io_grace=0.02) as virtual:
+    with VirtualClock(io_grace=0.1) as virtual:
         threads = [threading.Thread(target=work, args=(seconds,)) for seconds in (5, 3)]
         for thread in threads:
             thread.start()
