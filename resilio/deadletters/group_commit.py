@@ -25,7 +25,8 @@ from resilio._core import clock, logs
 from resilio.deadletters.worker import hop_on_asyncio, in_trio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = ("GroupCommit",)
 
@@ -103,8 +104,8 @@ class GroupCommit(Generic[Item]):
         self._door.acquire()
         self._hops: set[asyncio.Task[None]] = set()
 
-    async def submit(self, item: Item, *, withdraw: bool = False) -> Any:
-        """Have ``item`` committed, and return its outcome.
+    def submit(self, item: Item, *, withdraw: bool = False) -> Coroutine[Any, Any, Any]:
+        """Have ``item`` committed once this is awaited, which returns its outcome.
 
         Args:
             item: What ``commit`` gets.
@@ -115,12 +116,13 @@ class GroupCommit(Generic[Item]):
             Exception: What ``commit`` gave for it, or raised.
         """
         hold = getattr(clock.current(), "hold", None)
-        if hold is None:
-            return await self._submit(item, withdraw=withdraw)
-        with hold():  # a virtual clock cannot see that a thread works for this task, and would jump over it
-            return await self._submit(item, withdraw=withdraw)
+        return self._submit(item, withdraw) if hold is None else self._submit_held(item, withdraw, hold)
 
-    async def _submit(self, item: Item, *, withdraw: bool) -> Any:
+    async def _submit_held(self, item: Item, withdraw: bool, hold: Callable[[], AbstractContextManager[object]]) -> Any:  # noqa: FBT001
+        with hold():  # a virtual clock cannot see that a thread works for this task, and would jump over it
+            return await self._submit(item, withdraw)
+
+    async def _submit(self, item: Item, withdraw: bool) -> Any:  # noqa: FBT001 -- our own call, and often
         ring: Awaitable[object]
         if in_trio():
             import trio  # noqa: PLC0415 -- only where it runs already

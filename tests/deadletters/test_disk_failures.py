@@ -10,10 +10,15 @@ import pytest
 from letter_kit import size_of
 
 from resilio.deadletters.errors import DeadLetterQueueError, LetterNotKeptError
+from resilio.deadletters.journal import Journal
+from resilio.deadletters.letter import LetterIds, new_body
 from resilio.deadletters.queue import DeadLetterQueue
+from resilio.deadletters.store import Add, Book, ClaimNext, ClaimOne, Remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from letter_kit import HandClock
 
 pytestmark = pytest.mark.anyio
 
@@ -182,3 +187,45 @@ async def test_a_disk_that_is_full_from_the_start_is_a_clear_error(path: Path, t
     trouble.failing.clear()
     await dlq.send_to_dlq("after", {})
     assert (await DeadLetterQueue(local_file_path=path).stats()).total == 1
+
+
+def test_a_system_that_cannot_lock_files_is_told_of_before_anything_is_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows: a journal that several processes could write into at once would lose letters. SQLite is named."""
+    monkeypatch.setattr("resilio.deadletters.file_lock.fcntl", None)
+    with pytest.raises(DeadLetterQueueError, match=r"needs flock\(2\), which this system lacks; give the file .*\.db"):
+        Journal(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_clock_that_is_set_back_loses_no_letter_and_gives_none_twice(path: Path, time: HandClock) -> None:
+    """A claim lasts longer by as much, ids stay apart, and the order is that in which letters came."""
+    journal = Journal(path)
+    ids = LetterIds()
+    kept = []
+    for seconds in (0, -3600, 60):
+        time.advance(seconds)
+        kept.append(ids.next(time.now))
+        journal.commit([Add(kept[-1], new_body(kept[-1], seconds, {}, time.now))])
+    [claims] = journal.commit([ClaimNext(2, 30.0, "mine")])
+    assert isinstance(claims, list)
+    assert [each.letter.id for each in claims] == kept[:2]
+    time.advance(-7200)
+    assert [each.letter.id for each in journal.commit([ClaimNext(5, 30.0, "next")])[0]] == kept[2:]  # type: ignore[attr-defined]
+    journal.commit([Book(kept[0], "mine", {}, time.now, None)])
+    time.advance(7200 + 31)
+    assert {each.letter.id for each in journal.commit([ClaimNext(5, 30.0, "all")])[0]} == set(kept)  # type: ignore[attr-defined]
+    assert [each.id for each in Journal(path).peek(10)] == kept
+
+
+def test_a_clock_that_is_set_forward_frees_claims_early_and_no_more(path: Path, time: HandClock) -> None:
+    """Whoever still holds such a claim may settle it; a letter that failed waits for its turn as ever."""
+    journal = Journal(path)
+    journal.commit([Add(each, new_body(each, each, {}, time.now)) for each in "ab"])
+    journal.commit([ClaimOne("a", 30.0, "mine")])
+    time.advance(10 * 365 * 86_400)
+    [claims] = journal.commit([ClaimNext(5, 30.0, "next")])
+    assert isinstance(claims, list)
+    assert [each.letter.id for each in claims] == ["b", "a"]
+    assert journal.commit([Remove("a"), Remove("b")]) == [True, True]
