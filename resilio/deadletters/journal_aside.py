@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
-_MUCH: Final = 4 << 20  # bytes to sync at a time: so that no fsync takes long, those of others included
+_MUCH: Final = 1 << 20  # bytes to sync at a time: so that no fsync takes long, those of others included
 _AT_ONCE: Final = 64 << 20  # bytes to cut off at a time
 
 
