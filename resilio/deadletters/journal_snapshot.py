@@ -153,12 +153,12 @@ class Snapshot(NamedTuple):
     """What a snapshot holds.
 
     Attributes:
-        index: The letters.
+        letters: The index.
         until: Up to where in the file.
         base: The place of the file's first byte.
     """
 
-    index: LetterIndex
+    letters: LetterIndex
     until: int
     base: int
 
