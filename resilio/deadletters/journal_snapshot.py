@@ -105,9 +105,10 @@ def save_snapshot(log: JournalLog) -> Generator[None, None, bool]:
 def _saved_until(file: JournalFile) -> int:
     try:
         with open(snapshot_path(file.path), "rb") as found:  # noqa: PTH123 -- the same thing, and shorter
-            return _header(file, found.readline())["until"]
+            until: int = _header(file, found.readline())["until"]
     except (OSError, ValueError, LookupError, TypeError, _Unfit):
         return 0
+    return until
 
 
 def _checksum_before(file: JournalFile, until: int) -> int:
