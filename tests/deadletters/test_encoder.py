@@ -131,7 +131,7 @@ SAME: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("message", SAME, ids=lambda each: repr(each)[:40])
+@pytest.mark.parametrize("message", SAME, ids=[f"{type(each).__name__} {number}" for number, each in enumerate(SAME)])
 def test_what_can_come_back_as_what_it_was_does(message: Any) -> None:
     """Value and type, on its own and within other things, from one line of plain JSON."""
     assert back(message) == message
