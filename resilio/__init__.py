@@ -13,10 +13,20 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from resilio._core.events import Event, Subscription, subscribe
+    from resilio.alerting.apprise_channel import AppriseChannel
+    from resilio.alerting.aws import SmsChannel, SnsChannel
     from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
-    from resilio.alerting.events import NotificationFailed, NotificationSent
-    from resilio.alerting.notification import ChannelOutcome, Notification, NotificationResult
-    from resilio.alerting.notifier import AdminNotifier
+    from resilio.alerting.email_channel import EmailChannel, MailSecurity
+    from resilio.alerting.errors import DeliveryError
+    from resilio.alerting.events import NotificationFailed, NotificationsDropped, NotificationSent
+    from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
+    from resilio.alerting.notifier import AdminNotifier, NotifierStats
+    from resilio.alerting.optional import MissingExtraError
+    from resilio.alerting.outlet import ChannelStats
+    from resilio.alerting.route import Route
+    from resilio.alerting.storms import StormLimit
+    from resilio.alerting.webhook import WebhookChannel
+    from resilio.alerting.webhook_formats import WebhookFormat
     from resilio.deadletters.errors import (
         DeadLetterQueueError,
         LetterNotKeptError,
@@ -94,6 +104,7 @@ __all__ = (
     "AdaptiveLimiter",
     "AdaptiveThrottle",
     "AdminNotifier",
+    "AppriseChannel",
     "BackoffStrategy",
     "Bulkhead",
     "BulkheadFullError",
@@ -103,6 +114,7 @@ __all__ = (
     "CallSucceeded",
     "Channel",
     "ChannelOutcome",
+    "ChannelStats",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
     "CircuitSnapshot",
@@ -116,7 +128,10 @@ __all__ = (
     "DeadLetterQueue",
     "DeadLetterQueueError",
     "DeadLetterStats",
+    "DeliveryError",
+    "DeliveryStatus",
     "Description",
+    "EmailChannel",
     "ErrorSeverity",
     "Event",
     "FailureRate",
@@ -136,14 +151,18 @@ __all__ = (
     "LettersImported",
     "LettersPurged",
     "LogChannel",
+    "MailSecurity",
     "MessageClaimedError",
     "MessageNotFoundError",
+    "MissingExtraError",
     "NotOurFileError",
     "Notification",
     "NotificationChannel",
     "NotificationFailed",
     "NotificationResult",
     "NotificationSent",
+    "NotificationsDropped",
+    "NotifierStats",
     "OperationTimeoutError",
     "Permit",
     "Pipeline",
@@ -160,7 +179,11 @@ __all__ = (
     "RetryGivenUp",
     "RetryScheduled",
     "RetrySucceeded",
+    "Route",
     "SlowCallRate",
+    "SmsChannel",
+    "SnsChannel",
+    "StormLimit",
     "Subscription",
     "TimeWindow",
     "TimedOut",
@@ -169,6 +192,8 @@ __all__ = (
     "TripRule",
     "UnencodableMessageError",
     "ValidationError",
+    "WebhookChannel",
+    "WebhookFormat",
     "circuit_breaker",
     "is_transient",
     "retry_with_backoff",
@@ -178,11 +203,47 @@ __all__ = (
 )
 
 _HOMES = {
-    "resilio._core.events": ("Event", "Subscription", "subscribe"),
-    "resilio.alerting.channels": ("Channel", "LogChannel", "NotificationChannel"),
-    "resilio.alerting.events": ("NotificationFailed", "NotificationSent"),
-    "resilio.alerting.notification": ("ChannelOutcome", "Notification", "NotificationResult"),
-    "resilio.alerting.notifier": ("AdminNotifier",),
+    "resilio._core.events": (
+        "Event",
+        "Subscription",
+        "subscribe",
+    ),
+    "resilio.alerting.apprise_channel": ("AppriseChannel",),
+    "resilio.alerting.aws": (
+        "SmsChannel",
+        "SnsChannel",
+    ),
+    "resilio.alerting.channels": (
+        "Channel",
+        "LogChannel",
+        "NotificationChannel",
+    ),
+    "resilio.alerting.email_channel": (
+        "EmailChannel",
+        "MailSecurity",
+    ),
+    "resilio.alerting.errors": ("DeliveryError",),
+    "resilio.alerting.events": (
+        "NotificationFailed",
+        "NotificationSent",
+        "NotificationsDropped",
+    ),
+    "resilio.alerting.notification": (
+        "ChannelOutcome",
+        "DeliveryStatus",
+        "Notification",
+        "NotificationResult",
+    ),
+    "resilio.alerting.notifier": (
+        "AdminNotifier",
+        "NotifierStats",
+    ),
+    "resilio.alerting.optional": ("MissingExtraError",),
+    "resilio.alerting.outlet": ("ChannelStats",),
+    "resilio.alerting.route": ("Route",),
+    "resilio.alerting.storms": ("StormLimit",),
+    "resilio.alerting.webhook": ("WebhookChannel",),
+    "resilio.alerting.webhook_formats": ("WebhookFormat",),
     "resilio.deadletters.errors": (
         "DeadLetterQueueError",
         "LetterNotKeptError",
@@ -205,7 +266,10 @@ _HOMES = {
         "ReplayFailed",
         "TornTailRepaired",
     ),
-    "resilio.deadletters.letter": ("DeadLetter", "LetterStatus"),
+    "resilio.deadletters.letter": (
+        "DeadLetter",
+        "LetterStatus",
+    ),
     "resilio.deadletters.queue": ("DeadLetterQueue",),
     "resilio.deadletters.replay": ("ReplaySummary",),
     "resilio.deadletters.store": ("DeadLetterStats",),
@@ -223,10 +287,18 @@ _HOMES = {
     ),
     "resilio.policies.adaptive_limiter": ("AdaptiveLimiter",),
     "resilio.policies.adaptive_throttle": ("AdaptiveThrottle",),
-    "resilio.policies.backoff": ("BackoffStrategy", "retry_with_backoff", "with_backoff"),
+    "resilio.policies.backoff": (
+        "BackoffStrategy",
+        "retry_with_backoff",
+        "with_backoff",
+    ),
     "resilio.policies.bulkhead": ("Bulkhead",),
     "resilio.policies.circuit": ("CircuitSnapshot",),
-    "resilio.policies.circuit_breaker": ("CircuitBreaker", "Permit", "circuit_breaker"),
+    "resilio.policies.circuit_breaker": (
+        "CircuitBreaker",
+        "Permit",
+        "circuit_breaker",
+    ),
     "resilio.policies.circuit_machine": ("CircuitState",),
     "resilio.policies.description": ("Description",),
     "resilio.policies.events": (
@@ -252,9 +324,18 @@ _HOMES = {
     "resilio.policies.retry_budget": ("RetryBudget",),
     "resilio.policies.standard": ("standard_pipeline",),
     "resilio.policies.timeout": ("Timeout",),
-    "resilio.policies.trip": ("ConsecutiveFailures", "TripRule"),
-    "resilio.policies.trip_rates": ("FailureRate", "SlowCallRate"),
-    "resilio.policies.windows": ("CountWindow", "TimeWindow"),
+    "resilio.policies.trip": (
+        "ConsecutiveFailures",
+        "TripRule",
+    ),
+    "resilio.policies.trip_rates": (
+        "FailureRate",
+        "SlowCallRate",
+    ),
+    "resilio.policies.windows": (
+        "CountWindow",
+        "TimeWindow",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -13,12 +13,24 @@ sends each call to one background event loop. On a thread that runs an event loo
 from __future__ import annotations
 
 import functools
+import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from resilio._core import portal
+from resilio._core import clock, portal
 from resilio.alerting import notifier as _notifier
+from resilio.alerting.apprise_channel import AppriseChannel
+from resilio.alerting.aws import SmsChannel, SnsChannel
 from resilio.alerting.channels import NotificationChannel
-from resilio.alerting.notification import NotificationResult
+from resilio.alerting.email_channel import EmailChannel, MailSecurity
+from resilio.alerting.errors import DeliveryError
+from resilio.alerting.notification import DeliveryStatus, NotificationResult
+from resilio.alerting.notifier import NotifierStats
+from resilio.alerting.optional import MissingExtraError
+from resilio.alerting.outlet import ChannelStats
+from resilio.alerting.route import Route
+from resilio.alerting.storms import StormLimit
+from resilio.alerting.webhook import WebhookChannel
+from resilio.alerting.webhook_formats import WebhookFormat
 from resilio.deadletters import queue as _queue
 from resilio.deadletters.errors import (
     DeadLetterQueueError,
@@ -67,10 +79,11 @@ from resilio.policies.windows import CountWindow, TimeWindow
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from resilio._core.durations import Duration
-    from resilio.alerting.channels import Channel
+    from resilio.alerting.notifier import Target
+    from resilio.alerting.outlet import LetterBox
     from resilio.deadletters.encoding import Fallback as Representation
     from resilio.policies.backoff import RetryExceptions
     from resilio.policies.trip import TripRule
@@ -81,9 +94,11 @@ __all__ = (
     "AdaptiveLimiter",
     "AdaptiveThrottle",
     "AdminNotifier",
+    "AppriseChannel",
     "BackoffStrategy",
     "Bulkhead",
     "BulkheadFullError",
+    "ChannelStats",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
     "CircuitSnapshot",
@@ -94,6 +109,9 @@ __all__ = (
     "DeadLetterQueue",
     "DeadLetterQueueError",
     "DeadLetterStats",
+    "DeliveryError",
+    "DeliveryStatus",
+    "EmailChannel",
     "ErrorSeverity",
     "FailureRate",
     "Fallback",
@@ -102,11 +120,14 @@ __all__ = (
     "LatencyQuantile",
     "LetterNotKeptError",
     "LetterStatus",
+    "MailSecurity",
     "MessageClaimedError",
     "MessageNotFoundError",
+    "MissingExtraError",
     "NotOurFileError",
     "NotificationChannel",
     "NotificationResult",
+    "NotifierStats",
     "OperationTimeoutError",
     "Pipeline",
     "RateLimitExceededError",
@@ -115,11 +136,17 @@ __all__ = (
     "ResilioError",
     "RetryBudget",
     "RetryExhaustedError",
+    "Route",
     "SlowCallRate",
+    "SmsChannel",
+    "SnsChannel",
+    "StormLimit",
     "TimeWindow",
     "Timeout",
     "UnencodableMessageError",
     "ValidationError",
+    "WebhookChannel",
+    "WebhookFormat",
     "circuit_breaker",
     "is_transient",
     "retry_with_backoff",
@@ -411,18 +438,25 @@ class DeadLetterQueue:
 class AdminNotifier:
     """Tells an administrator that something is wrong; the blocking twin of `resilio.AdminNotifier`.
 
-    Takes the same arguments. Safe to share between threads; in a forked child it goes on working.
+    Takes the same arguments; ``dead_letters`` may be a queue of either kind. Safe to share between threads; in a forked
+    child it goes on working. ``with notifier:`` sends digests as soon as there is room, and what is left at the end.
     """
 
-    __slots__ = ("_notifier",)
+    __slots__ = ("_digests", "_notifier")
 
     def __init__(
         self,
         *,
         sns_topic_arn: str | None = None,
-        channel: NotificationChannel | Channel | None = None,
+        channel: Target | Iterable[Target] | None = None,
+        dedup_window: Duration = 300.0,
+        dead_letters: LetterBox | DeadLetterQueue | None = None,
     ) -> None:
-        self._notifier = _notifier.AdminNotifier(sns_topic_arn=sns_topic_arn, channel=channel)
+        queue = dead_letters._queue if isinstance(dead_letters, DeadLetterQueue) else dead_letters  # noqa: SLF001 -- our own twin
+        self._notifier = _notifier.AdminNotifier(
+            sns_topic_arn=sns_topic_arn, channel=channel, dedup_window=dedup_window, dead_letters=queue
+        )
+        self._digests: list[threading.Event] = []
 
     def send_notification(
         self,
@@ -430,13 +464,17 @@ class AdminNotifier:
         details: Mapping[str, object] | None = None,
         severity: ErrorSeverity = ErrorSeverity.ERROR,
         error_type: str | None = None,
+        *,
+        dedup_key: str | None = None,
+        resolves: ErrorSeverity | None = None,
     ) -> NotificationResult:
         """Tell the administrator; arguments and result as of the async method.
 
         Raises:
             RuntimeError: This thread runs an event loop.
         """
-        return portal.call(self._notifier.send_notification, message, details, severity, error_type)
+        send = functools.partial(self._notifier.send_notification, dedup_key=dedup_key, resolves=resolves)
+        return portal.call(send, message, details, severity, error_type)
 
     def send_health_check_notification(
         self,
@@ -449,6 +487,32 @@ class AdminNotifier:
             RuntimeError: This thread runs an event loop.
         """
         return portal.call(self._notifier.send_health_check_notification, is_healthy, details)
+
+    def stats(self) -> NotifierStats:
+        """What was told, held, dropped and left out since the notifier was made."""
+        return self._notifier.stats()
+
+    def flush(self) -> int:
+        """Send what is held for digests, for at most two seconds; drop the rest, and return how much that was.
+
+        Raises:
+            RuntimeError: This thread runs an event loop.
+        """
+        return portal.call(self._notifier.flush)
+
+    def __enter__(self) -> Self:
+        over = threading.Event()
+        threading.Thread(target=self._send_digests, args=(over,), name="resilio-digests", daemon=True).start()
+        self._digests.append(over)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._digests.pop().set()
+        self.flush()
+
+    def _send_digests(self, over: threading.Event) -> None:
+        while not clock.wait_blocking(over, self._notifier.next_digest()):
+            portal.call(self._notifier.send_digests)
 
     def __repr__(self) -> str:
         return repr(self._notifier)
