@@ -99,6 +99,18 @@ if TYPE_CHECKING:
     from resilio.policies.trip import ConsecutiveFailures, TripRule
     from resilio.policies.trip_rates import FailureRate, SlowCallRate
     from resilio.policies.windows import CountWindow, TimeWindow
+    from resilio.reporting.causes import ErrorCause
+    from resilio.reporting.context import enhance_error_context
+    from resilio.reporting.error_groups import ErrorGroup, OperationStats
+    from resilio.reporting.events import ErrorReported, OperationEnded, OperationStarted
+    from resilio.reporting.fingerprint import fingerprint
+    from resilio.reporting.handler import ErrorHandler
+    from resilio.reporting.log_lines import log_events
+    from resilio.reporting.messages import ErrorMessageProvider, UserMessage
+    from resilio.reporting.operations import LoggedOperation, log_operation
+    from resilio.reporting.redaction import Redactor, redact
+    from resilio.reporting.report import ErrorReport
+    from resilio.reporting.tracker import ErrorTracker
 
 __all__ = (
     "AdaptiveLimiter",
@@ -132,7 +144,14 @@ __all__ = (
     "DeliveryStatus",
     "Description",
     "EmailChannel",
+    "ErrorCause",
+    "ErrorGroup",
+    "ErrorHandler",
+    "ErrorMessageProvider",
+    "ErrorReport",
+    "ErrorReported",
     "ErrorSeverity",
+    "ErrorTracker",
     "Event",
     "FailureRate",
     "Fallback",
@@ -151,6 +170,7 @@ __all__ = (
     "LettersImported",
     "LettersPurged",
     "LogChannel",
+    "LoggedOperation",
     "MailSecurity",
     "MessageClaimedError",
     "MessageNotFoundError",
@@ -163,6 +183,9 @@ __all__ = (
     "NotificationSent",
     "NotificationsDropped",
     "NotifierStats",
+    "OperationEnded",
+    "OperationStarted",
+    "OperationStats",
     "OperationTimeoutError",
     "Permit",
     "Pipeline",
@@ -170,6 +193,7 @@ __all__ = (
     "RateLimitExceededError",
     "RateLimited",
     "RateLimiter",
+    "Redactor",
     "RemoteQueueUnavailable",
     "ReplayFailed",
     "ReplaySummary",
@@ -191,11 +215,17 @@ __all__ = (
     "TornTailRepaired",
     "TripRule",
     "UnencodableMessageError",
+    "UserMessage",
     "ValidationError",
     "WebhookChannel",
     "WebhookFormat",
     "circuit_breaker",
+    "enhance_error_context",
+    "fingerprint",
     "is_transient",
+    "log_events",
+    "log_operation",
+    "redact",
     "retry_with_backoff",
     "standard_pipeline",
     "subscribe",
@@ -203,41 +233,15 @@ __all__ = (
 )
 
 _HOMES = {
-    "resilio._core.events": (
-        "Event",
-        "Subscription",
-        "subscribe",
-    ),
+    "resilio._core.events": ("Event", "Subscription", "subscribe"),
     "resilio.alerting.apprise_channel": ("AppriseChannel",),
-    "resilio.alerting.aws": (
-        "SmsChannel",
-        "SnsChannel",
-    ),
-    "resilio.alerting.channels": (
-        "Channel",
-        "LogChannel",
-        "NotificationChannel",
-    ),
-    "resilio.alerting.email_channel": (
-        "EmailChannel",
-        "MailSecurity",
-    ),
+    "resilio.alerting.aws": ("SmsChannel", "SnsChannel"),
+    "resilio.alerting.channels": ("Channel", "LogChannel", "NotificationChannel"),
+    "resilio.alerting.email_channel": ("EmailChannel", "MailSecurity"),
     "resilio.alerting.errors": ("DeliveryError",),
-    "resilio.alerting.events": (
-        "NotificationFailed",
-        "NotificationSent",
-        "NotificationsDropped",
-    ),
-    "resilio.alerting.notification": (
-        "ChannelOutcome",
-        "DeliveryStatus",
-        "Notification",
-        "NotificationResult",
-    ),
-    "resilio.alerting.notifier": (
-        "AdminNotifier",
-        "NotifierStats",
-    ),
+    "resilio.alerting.events": ("NotificationFailed", "NotificationSent", "NotificationsDropped"),
+    "resilio.alerting.notification": ("ChannelOutcome", "DeliveryStatus", "Notification", "NotificationResult"),
+    "resilio.alerting.notifier": ("AdminNotifier", "NotifierStats"),
     "resilio.alerting.optional": ("MissingExtraError",),
     "resilio.alerting.outlet": ("ChannelStats",),
     "resilio.alerting.route": ("Route",),
@@ -266,10 +270,7 @@ _HOMES = {
         "ReplayFailed",
         "TornTailRepaired",
     ),
-    "resilio.deadletters.letter": (
-        "DeadLetter",
-        "LetterStatus",
-    ),
+    "resilio.deadletters.letter": ("DeadLetter", "LetterStatus"),
     "resilio.deadletters.queue": ("DeadLetterQueue",),
     "resilio.deadletters.replay": ("ReplaySummary",),
     "resilio.deadletters.store": ("DeadLetterStats",),
@@ -287,18 +288,10 @@ _HOMES = {
     ),
     "resilio.policies.adaptive_limiter": ("AdaptiveLimiter",),
     "resilio.policies.adaptive_throttle": ("AdaptiveThrottle",),
-    "resilio.policies.backoff": (
-        "BackoffStrategy",
-        "retry_with_backoff",
-        "with_backoff",
-    ),
+    "resilio.policies.backoff": ("BackoffStrategy", "retry_with_backoff", "with_backoff"),
     "resilio.policies.bulkhead": ("Bulkhead",),
     "resilio.policies.circuit": ("CircuitSnapshot",),
-    "resilio.policies.circuit_breaker": (
-        "CircuitBreaker",
-        "Permit",
-        "circuit_breaker",
-    ),
+    "resilio.policies.circuit_breaker": ("CircuitBreaker", "Permit", "circuit_breaker"),
     "resilio.policies.circuit_machine": ("CircuitState",),
     "resilio.policies.description": ("Description",),
     "resilio.policies.events": (
@@ -324,18 +317,21 @@ _HOMES = {
     "resilio.policies.retry_budget": ("RetryBudget",),
     "resilio.policies.standard": ("standard_pipeline",),
     "resilio.policies.timeout": ("Timeout",),
-    "resilio.policies.trip": (
-        "ConsecutiveFailures",
-        "TripRule",
-    ),
-    "resilio.policies.trip_rates": (
-        "FailureRate",
-        "SlowCallRate",
-    ),
-    "resilio.policies.windows": (
-        "CountWindow",
-        "TimeWindow",
-    ),
+    "resilio.policies.trip": ("ConsecutiveFailures", "TripRule"),
+    "resilio.policies.trip_rates": ("FailureRate", "SlowCallRate"),
+    "resilio.policies.windows": ("CountWindow", "TimeWindow"),
+    "resilio.reporting.causes": ("ErrorCause",),
+    "resilio.reporting.context": ("enhance_error_context",),
+    "resilio.reporting.error_groups": ("ErrorGroup", "OperationStats"),
+    "resilio.reporting.events": ("ErrorReported", "OperationEnded", "OperationStarted"),
+    "resilio.reporting.fingerprint": ("fingerprint",),
+    "resilio.reporting.handler": ("ErrorHandler",),
+    "resilio.reporting.log_lines": ("log_events",),
+    "resilio.reporting.messages": ("ErrorMessageProvider", "UserMessage"),
+    "resilio.reporting.operations": ("LoggedOperation", "log_operation"),
+    "resilio.reporting.redaction": ("Redactor", "redact"),
+    "resilio.reporting.report": ("ErrorReport",),
+    "resilio.reporting.tracker": ("ErrorTracker",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

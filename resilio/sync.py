@@ -76,6 +76,17 @@ from resilio.policies.timeout import TimeoutBase
 from resilio.policies.trip import ConsecutiveFailures
 from resilio.policies.trip_rates import FailureRate, SlowCallRate
 from resilio.policies.windows import CountWindow, TimeWindow
+from resilio.reporting.blocking_handler import ErrorHandler
+from resilio.reporting.causes import ErrorCause
+from resilio.reporting.context import enhance_error_context
+from resilio.reporting.error_groups import ErrorGroup, OperationStats
+from resilio.reporting.fingerprint import fingerprint
+from resilio.reporting.log_lines import log_events
+from resilio.reporting.messages import ErrorMessageProvider, UserMessage
+from resilio.reporting.operations import LoggedOperation, log_operation
+from resilio.reporting.redaction import Redactor, redact
+from resilio.reporting.report import ErrorReport
+from resilio.reporting.tracker import ErrorTracker
 
 if TYPE_CHECKING:
     import os
@@ -112,7 +123,13 @@ __all__ = (
     "DeliveryError",
     "DeliveryStatus",
     "EmailChannel",
+    "ErrorCause",
+    "ErrorGroup",
+    "ErrorHandler",
+    "ErrorMessageProvider",
+    "ErrorReport",
     "ErrorSeverity",
+    "ErrorTracker",
     "FailureRate",
     "Fallback",
     "Hedge",
@@ -120,6 +137,7 @@ __all__ = (
     "LatencyQuantile",
     "LetterNotKeptError",
     "LetterStatus",
+    "LoggedOperation",
     "MailSecurity",
     "MessageClaimedError",
     "MessageNotFoundError",
@@ -128,10 +146,12 @@ __all__ = (
     "NotificationChannel",
     "NotificationResult",
     "NotifierStats",
+    "OperationStats",
     "OperationTimeoutError",
     "Pipeline",
     "RateLimitExceededError",
     "RateLimiter",
+    "Redactor",
     "ReplaySummary",
     "ResilioError",
     "RetryBudget",
@@ -144,11 +164,17 @@ __all__ = (
     "TimeWindow",
     "Timeout",
     "UnencodableMessageError",
+    "UserMessage",
     "ValidationError",
     "WebhookChannel",
     "WebhookFormat",
     "circuit_breaker",
+    "enhance_error_context",
+    "fingerprint",
     "is_transient",
+    "log_events",
+    "log_operation",
+    "redact",
     "retry_with_backoff",
     "standard_pipeline",
     "with_backoff",

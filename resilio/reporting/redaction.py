@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time, timedelta
@@ -11,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from resilio._core import durations
-from resilio.reporting.causes import text_of
+from resilio.reporting.causes import ErrorCause, text_of
 from resilio.reporting.secret_patterns import REDACTED, is_card_number, redact_text
 from resilio.reporting.sensitive_keys import is_sensitive_key
 
@@ -29,6 +30,8 @@ _LARGEST: Final = 10**100
 _SMALLEST_CARD: Final = 10**12
 _SHORTEST_SECRET: Final = 5
 _MOST_SECRETS: Final = 64
+_SCHEME: Final = re.compile(r"\A(?i:bearer|basic|token|digest) +")
+_NO_SECRETS: Final = frozenset({"false", "undefined", "not set", "unset", "empty", "missing", "required"})
 
 
 class Redactor:
@@ -82,9 +85,10 @@ class Redactor:
 
     def walk(self) -> Walk:
         """Begin the redaction of several values that belong together."""
-        return Walk(self._is_sensitive, self._longest, set(self._secrets))
+        return Walk(self.is_sensitive, self._longest, set(self._secrets))
 
-    def _is_sensitive(self, key: object, *, holds_number: bool = False) -> bool:
+    def is_sensitive(self, key: object, *, holds_number: bool = False) -> bool:
+        """Tell whether what stands under ``key`` is a secret; a number may be a mere amount."""
         if self._keys or self._keep:
             name = text_of(key).lower()
             if name in self._keep:
@@ -152,9 +156,9 @@ class Walk:
         """``value``, a plain one, with every secret that came to light taken out of its texts."""
         if not self._secrets:
             return value
-        words = {word for each in self._secrets for word in (each, each.split()[-1] if each.split() else "")}
-        wanted = sorted((word for word in words if len(word) >= _SHORTEST_SECRET), key=len, reverse=True)
-        wanted = [word for word in wanted if word not in REDACTED]
+        words = {_SCHEME.sub("", each) for each in self._secrets}
+        wanted = sorted((each for each in words if len(each) >= _SHORTEST_SECRET), key=len, reverse=True)
+        wanted = [each for each in wanted if each not in REDACTED and each.lower() not in _NO_SECRETS]
         return _scrub(value, wanted[:_MOST_SECRETS]) if wanted else value
 
     def _copy(self, value: object, deeper: int, above: set[int]) -> PlainValue:  # noqa: C901, PLR0911, PLR0912 -- one branch for each kind of value
@@ -255,6 +259,10 @@ def _scrub(value: Any, secrets: list[str]) -> Any:
         return {_scrub(key, secrets): _scrub(each, secrets) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_scrub(each, secrets) for each in value)
+    if isinstance(value, ErrorCause):
+        return dataclasses.replace(
+            value, error_message=_scrub(value.error_message, secrets), notes=_scrub(value.notes, secrets)
+        )
     if isinstance(value, int) and not isinstance(value, bool) and str(value) in secrets:
         return REDACTED
     return value
