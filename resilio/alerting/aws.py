@@ -30,19 +30,17 @@ _ARN: Final = re.compile(
 class _SnsClient:
     """How to reach SNS: one session for each event loop, one client for each message."""
 
-    __slots__ = ("_lock", "_sessions", "_settings", "what")
+    __slots__ = ("_lock", "_sessions", "_settings")
 
     def __init__(self, what: str, region: str | None, endpoint_url: str | None, timeout: Duration) -> None:
         require("aiobotocore", extra="aws", what=what)
         refuse_trio(what, "aiobotocore")
         limit = durations.seconds("timeout", timeout, above=0)
-        self.what: str = what
         self._settings = {"region_name": region, "endpoint_url": endpoint_url, "timeout": limit}
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     async def publish(self, **message: Any) -> None:
-        refuse_trio(self.what, "aiobotocore")
         from aiobotocore.config import AioConfig  # noqa: PLC0415 -- optional, and 230 ms to import
         from aiobotocore.session import get_session  # noqa: PLC0415
 
@@ -108,6 +106,7 @@ class SnsChannel:
             DeliveryError: SNS did not take it.
             RuntimeError: This thread runs trio.
         """
+        refuse_trio("SnsChannel", "aiobotocore")
         facts = {"severity": str(notification.severity), "error_type": notification.error_type or "none"}
         facts = {name: one_line(value) for name, value in facts.items()}
         size = sum(len(f"{name}String{value}".encode()) for name, value in facts.items())
@@ -176,13 +175,14 @@ class SmsChannel:
             DeliveryError: SNS did not take it.
             RuntimeError: This thread runs trio.
         """
+        refuse_trio("SmsChannel", "aiobotocore")
         attributes = {"AWS.SNS.SMS.SMSType": {"DataType": "String", "StringValue": "Transactional"}}
         if self._sender_id is not None:
             attributes["AWS.SNS.SMS.SenderID"] = {"DataType": "String", "StringValue": self._sender_id}
+        # No brackets: the GSM alphabet gives each of them two places.
+        text = f"{'RESOLVED' if notification.resolved else notification.severity}: {notification.message}"
         try:
-            await self._client.publish(
-                PhoneNumber=self._phone_number, Message=sms(title_of(notification)), MessageAttributes=attributes
-            )
+            await self._client.publish(PhoneNumber=self._phone_number, Message=sms(text), MessageAttributes=attributes)
         except Exception as error:
             raise _failed(error, self.name, self._phone_number) from None
 

@@ -159,9 +159,9 @@ async def test_a_failing_channel_never_raises_and_is_never_silent(caplog: pytest
     """The failure is in the result, in an event, and in the log together with the message that was not delivered."""
     heard: list[NotificationEvent] = []
     with events.subscribe(heard.append, NotificationEvent):
-        result = await AdminNotifier(channel=Route(Postbox(ConnectionError("no route")), policy=None)).send_notification(
-            "The disk is full", severity=ErrorSeverity.CRITICAL
-        )
+        result = await AdminNotifier(
+            channel=Route(Postbox(ConnectionError("no route")), policy=None)
+        ).send_notification("The disk is full", severity=ErrorSeverity.CRITICAL)
     assert not result.delivered
     assert [(outcome.delivered, outcome.error) for outcome in result.outcomes] == [(False, "ConnectionError: no route")]
     (event,) = heard
