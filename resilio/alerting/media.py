@@ -138,11 +138,8 @@ def mask_url(url: str) -> str:
 
 
 def _printable(text: str, keep: str = "") -> str:
-    # Cc: control characters, among them \r and \n; Cf: invisible ones that turn text round; Zl, Zp: line separators.
-    return "".join(
-        each if each in keep or unicodedata.category(each) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else " "
-        for each in text
-    )
+    # Not printable are control characters, line separators, invisible ones that turn text round, half surrogates.
+    return "".join(each if each in keep or each.isprintable() else " " for each in text)
 
 
 def _cut_by(text: str, limit: int, weigh: _Weigh, *, mark: str = "...") -> str:

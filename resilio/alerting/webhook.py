@@ -183,7 +183,7 @@ class WebhookChannel:
         is_refused = isinstance(error, PrivateAddressError)
         # Resolvers and sockets fail for a while; anything that is_transient does not know stays as it is.
         worth = not is_refused and (is_transient(error) or isinstance(error, OSError))
-        what = str(error) if is_refused else f"{type(error).__name__}: {self._harmless(str(error), url)}"
+        what = str(error) if is_refused else f"{type(error).__name__}: {self._harmless(_why(error), url)}"
         return self._error(f"{mask_url(url)}: {one_line(what)}", retryable=worth)
 
     def _harmless(self, text: str, url: str) -> str:
@@ -195,6 +195,16 @@ class WebhookChannel:
 
     def _error(self, message: str, **about: Any) -> DeliveryError:
         return DeliveryError(message, channel=self.name, **about)
+
+
+def _why(error: BaseException) -> str:
+    """What an error says, or the one that it came from: httpx's are often mute under trio."""
+    for _ in range(5):
+        further = error.__cause__ or error.__context__
+        if str(error) or further is None:
+            break
+        error = further
+    return str(error)
 
 
 async def _numeric(url: str) -> list[str]:
