@@ -53,7 +53,9 @@ _OWN: Final = str(Path(__file__).parents[1]) + "/"
 _LIBRARIES: Final = ("/site-packages/", "/dist-packages/")
 
 
-def fingerprint(error: BaseException, *, explicit: str | None = None, in_app: tuple[str, ...] = ()) -> str:
+def fingerprint(
+    error: BaseException, *, explicit: str | None = None, in_app: tuple[str, ...] = (), location: str | None = None
+) -> str:
     """The error's fingerprint, such as ``"v1:6c8fb1b6a4d59f0e"``.
 
     Args:
@@ -62,6 +64,7 @@ def fingerprint(error: BaseException, *, explicit: str | None = None, in_app: tu
             ``fingerprint``, or under that name in its ``context``.
         in_app: The application's packages, such as ``("shop",)``. Without them, what is neither the standard library
             nor installed as a library is the application.
+        location: What `in_app_location` says, if that has been asked already.
 
     Returns:
         The same text in every process and on every machine for errors that are the same.
@@ -72,7 +75,8 @@ def fingerprint(error: BaseException, *, explicit: str | None = None, in_app: tu
     if explicit is not None:
         return _hashed("explicit", explicit[:_LONGEST_EXPLICIT])
     types = _types(error)
-    location = in_app_location(error, in_app)
+    if location is None:
+        location = in_app_location(error, in_app)
     if location:
         return _hashed("location", types, location)
     return _hashed("message", types, normalised(text_of(error)))

@@ -16,7 +16,7 @@ from resilio.reporting.template import Template
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ("ErrorMessageProvider", "UserMessage")
 
@@ -26,6 +26,7 @@ R = TypeVar("R")
 _DEFAULT_CODE: Final = "default"
 _GENERIC: Final = "general"
 _LAST_RESORT: Final = "en"
+_LONGEST_LOCALE: Final = 40
 _PARTS: Final = ("title", "detail", "action", "message")
 
 Key: TypeAlias = tuple[str, str, str]
@@ -50,7 +51,7 @@ class UserMessage:
 
 
 class _Entry:
-    __slots__ = ("_action", "_detail", "_text", "_title")
+    __slots__ = ("_action", "_detail", "_fixed", "_text", "_title")
 
     def __init__(self, parts: Mapping[str, str]) -> None:
         unknown = sorted(set(parts) - set(_PARTS))
@@ -62,8 +63,13 @@ class _Entry:
         self._detail = Template(detail)
         self._action = Template(action)
         self._text = Template(parts.get("message") or f"{detail} {action}".strip())
+        is_fixed = all(each.is_fixed for each in (self._title, self._detail, self._action, self._text))
+        self._fixed = self._filled({}) if is_fixed else None
 
     def fill(self, values: Mapping[str, object]) -> UserMessage:
+        return self._filled(values) if self._fixed is None else self._fixed
+
+    def _filled(self, values: Mapping[str, object]) -> UserMessage:
         return UserMessage(
             title=self._title.render(values),
             detail=self._detail.render(values),
@@ -155,7 +161,7 @@ class ErrorMessageProvider:
             context: Values for the places in the text.
             locale: As there.
         """
-        locales = list(_fallbacks(locale if isinstance(locale, str) and locale else self._locale))
+        locales = _fallbacks(locale[:_LONGEST_LOCALE] if isinstance(locale, str) and locale else self._locale)
         for look_up in ((category, error_code), (category, _DEFAULT_CODE), (_GENERIC, _DEFAULT_CODE)):
             for each in locales:
                 key = (each, *look_up)
@@ -256,12 +262,11 @@ def _checked(locale: str) -> str:
     return locale.strip().replace("_", "-").lower()
 
 
-def _fallbacks(locale: str) -> Iterator[str]:
+@lru_cache(maxsize=1024)
+def _fallbacks(locale: str) -> tuple[str, ...]:
     """The locale, then with one subtag less each time, then English."""
-    tags = locale.strip().partition(".")[0].replace("_", "-").lower()[:40].split("-")
-    for length in range(len(tags), 0, -1):
-        yield "-".join(tags[:length])
-    yield _LAST_RESORT
+    tags = locale.strip().partition(".")[0].replace("_", "-").lower().split("-")
+    return (*("-".join(tags[:length]) for length in range(len(tags), 0, -1)), _LAST_RESORT)
 
 
 _SHIPPED: Final = frozenset({"en", "de"})

@@ -168,6 +168,8 @@ class Walk:
             return self.text(value)
         if value is None or kind is bool:
             return value  # type: ignore[return-value]
+        if kind is int:
+            return self._whole(value)  # type: ignore[arg-type]
         if isinstance(value, Enum):
             return self._copy(value.value, deeper, above)
         if isinstance(value, int):

@@ -119,7 +119,8 @@ class Reporter:
         # What came to light as a secret in one place is taken out of all the others.
         known = walk.scrubbed(known)
         operation = walk.scrubbed(operation)
-        print_ = fingerprint(error, explicit=explicit, in_app=self._in_app)
+        location = in_app_location(error, self._in_app)
+        print_ = fingerprint(error, explicit=explicit, location=location)
         now = clock.utcnow()
         locale = context.get("locale")
         return ErrorReport(
@@ -144,7 +145,7 @@ class Reporter:
             causes=walk.scrubbed(causes),
             notes=walk.scrubbed(notes),
             members=len(error.exceptions) if isinstance(error, BaseExceptionGroup) else 0,
-            location=in_app_location(error, self._in_app),
+            location=location,
             traceback=_traceback(error),
             environment=environment(),
         )

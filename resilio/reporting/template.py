@@ -50,6 +50,11 @@ class Template:
         self.source = source
         self._parts = tuple(_parsed(source))
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is no place for a value in it."""
+        return all(name is None for _, name in self._parts)
+
     def render(self, values: Mapping[str, object]) -> str:
         """The text with the values in their places. Never raises an ``Exception``."""
         return "".join(

@@ -118,9 +118,9 @@ class ErrorTracker:
             if name not in self._types and len(self._types) >= _MOST_TYPES:
                 name = _OTHERS
             self._types[name] = self._types.get(name, 0) + 1
-            self._distinct.add(report.fingerprint)
             counter = self._groups.get(report.fingerprint)
             if counter is None:
+                self._distinct.add(report.fingerprint)
                 self._groups.add(report.fingerprint, GroupRecord(report))
             else:
                 counter.count += 1
