@@ -13,17 +13,38 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from resilio._core.events import Event, Subscription, subscribe
+    from resilio.alerting.alerts import Alerts, check_critical_errors, send_alert
     from resilio.alerting.apprise_channel import AppriseChannel
     from resilio.alerting.aws import SmsChannel, SnsChannel
     from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
+    from resilio.alerting.component_conditions import BurnRate, CallCounter, CircuitOpenFor, DeadLettersAbove
+    from resilio.alerting.conditions import (
+        Condition,
+        ErrorsAbove,
+        Finding,
+        NewErrors,
+        RateAboveBaseline,
+        ReturningErrors,
+    )
     from resilio.alerting.email_channel import EmailChannel, MailSecurity
     from resilio.alerting.errors import DeliveryError
     from resilio.alerting.events import NotificationFailed, NotificationsDropped, NotificationSent
+    from resilio.alerting.health_checks import HealthCheck, HealthChecks
+    from resilio.alerting.incidents import Incident, IncidentState
     from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
     from resilio.alerting.notifier import AdminNotifier, NotifierStats
     from resilio.alerting.optional import MissingExtraError
     from resilio.alerting.outlet import ChannelStats
+    from resilio.alerting.recovery import (
+        RecoveryAction,
+        RecoveryAttempted,
+        RecoveryOutcome,
+        RecoveryRecord,
+        replay_dead_letters,
+        reset_circuit,
+    )
     from resilio.alerting.route import Route
+    from resilio.alerting.rules import AlertRule, Silence
     from resilio.alerting.storms import StormLimit
     from resilio.alerting.webhook import WebhookChannel
     from resilio.alerting.webhook_formats import WebhookFormat
@@ -116,11 +137,15 @@ __all__ = (
     "AdaptiveLimiter",
     "AdaptiveThrottle",
     "AdminNotifier",
+    "AlertRule",
+    "Alerts",
     "AppriseChannel",
     "BackoffStrategy",
     "Bulkhead",
     "BulkheadFullError",
     "BulkheadRejected",
+    "BurnRate",
+    "CallCounter",
     "CallFailed",
     "CallRejected",
     "CallSucceeded",
@@ -129,10 +154,12 @@ __all__ = (
     "ChannelStats",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
+    "CircuitOpenFor",
     "CircuitSnapshot",
     "CircuitState",
     "CircuitStateChanged",
     "CompactionFailed",
+    "Condition",
     "ConsecutiveFailures",
     "CountWindow",
     "DamagedLineSetAside",
@@ -140,6 +167,7 @@ __all__ = (
     "DeadLetterQueue",
     "DeadLetterQueueError",
     "DeadLetterStats",
+    "DeadLettersAbove",
     "DeliveryError",
     "DeliveryStatus",
     "Description",
@@ -152,12 +180,18 @@ __all__ = (
     "ErrorReported",
     "ErrorSeverity",
     "ErrorTracker",
+    "ErrorsAbove",
     "Event",
     "FailureRate",
     "Fallback",
     "FellBack",
+    "Finding",
+    "HealthCheck",
+    "HealthChecks",
     "Hedge",
     "Hedged",
+    "Incident",
+    "IncidentState",
     "IntegrationError",
     "JournalCompacted",
     "JournalVanished",
@@ -175,6 +209,7 @@ __all__ = (
     "MessageClaimedError",
     "MessageNotFoundError",
     "MissingExtraError",
+    "NewErrors",
     "NotOurFileError",
     "Notification",
     "NotificationChannel",
@@ -190,9 +225,14 @@ __all__ = (
     "Permit",
     "Pipeline",
     "Policy",
+    "RateAboveBaseline",
     "RateLimitExceededError",
     "RateLimited",
     "RateLimiter",
+    "RecoveryAction",
+    "RecoveryAttempted",
+    "RecoveryOutcome",
+    "RecoveryRecord",
     "Redactor",
     "RemoteQueueUnavailable",
     "ReplayFailed",
@@ -203,7 +243,9 @@ __all__ = (
     "RetryGivenUp",
     "RetryScheduled",
     "RetrySucceeded",
+    "ReturningErrors",
     "Route",
+    "Silence",
     "SlowCallRate",
     "SmsChannel",
     "SnsChannel",
@@ -219,6 +261,7 @@ __all__ = (
     "ValidationError",
     "WebhookChannel",
     "WebhookFormat",
+    "check_critical_errors",
     "circuit_breaker",
     "enhance_error_context",
     "fingerprint",
@@ -226,7 +269,10 @@ __all__ = (
     "log_events",
     "log_operation",
     "redact",
+    "replay_dead_letters",
+    "reset_circuit",
     "retry_with_backoff",
+    "send_alert",
     "standard_pipeline",
     "subscribe",
     "with_backoff",
@@ -234,17 +280,38 @@ __all__ = (
 
 _HOMES = {
     "resilio._core.events": ("Event", "Subscription", "subscribe"),
+    "resilio.alerting.alerts": ("Alerts", "check_critical_errors", "send_alert"),
     "resilio.alerting.apprise_channel": ("AppriseChannel",),
     "resilio.alerting.aws": ("SmsChannel", "SnsChannel"),
     "resilio.alerting.channels": ("Channel", "LogChannel", "NotificationChannel"),
+    "resilio.alerting.component_conditions": ("BurnRate", "CallCounter", "CircuitOpenFor", "DeadLettersAbove"),
+    "resilio.alerting.conditions": (
+        "Condition",
+        "ErrorsAbove",
+        "Finding",
+        "NewErrors",
+        "RateAboveBaseline",
+        "ReturningErrors",
+    ),
     "resilio.alerting.email_channel": ("EmailChannel", "MailSecurity"),
     "resilio.alerting.errors": ("DeliveryError",),
     "resilio.alerting.events": ("NotificationFailed", "NotificationSent", "NotificationsDropped"),
+    "resilio.alerting.health_checks": ("HealthCheck", "HealthChecks"),
+    "resilio.alerting.incidents": ("Incident", "IncidentState"),
     "resilio.alerting.notification": ("ChannelOutcome", "DeliveryStatus", "Notification", "NotificationResult"),
     "resilio.alerting.notifier": ("AdminNotifier", "NotifierStats"),
     "resilio.alerting.optional": ("MissingExtraError",),
     "resilio.alerting.outlet": ("ChannelStats",),
+    "resilio.alerting.recovery": (
+        "RecoveryAction",
+        "RecoveryAttempted",
+        "RecoveryOutcome",
+        "RecoveryRecord",
+        "replay_dead_letters",
+        "reset_circuit",
+    ),
     "resilio.alerting.route": ("Route",),
+    "resilio.alerting.rules": ("AlertRule", "Silence"),
     "resilio.alerting.storms": ("StormLimit",),
     "resilio.alerting.webhook": ("WebhookChannel",),
     "resilio.alerting.webhook_formats": ("WebhookFormat",),

@@ -15,9 +15,10 @@ from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
 from resilio.alerting.dedup import DedupWindow
 from resilio.alerting.health import HealthLedger
 from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
-from resilio.alerting.outlet import ChannelStats, Outlet, described, is_delivering, say, text_of
+from resilio.alerting.outlet import ChannelStats, Outlet, described, is_delivering, redacted, say, text_of
 from resilio.alerting.route import Route
 from resilio.errors import ErrorSeverity
+from resilio.reporting.redaction import redact
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -145,28 +146,24 @@ class AdminNotifier:
         Returns:
             The notification's id, and what each channel did with it. Never raises an ``Exception``.
         """
-        details = _as_mapping(details)
-        try:
-            severity = ErrorSeverity(severity)
-            resolves = None if resolves is None else ErrorSeverity(resolves)
-        except ValueError as error:
-            # An alert with a misspelt severity is still an alert.
-            details = {"unknown_severity": severity if resolves is None else text_of(error), **details}
-            severity = ErrorSeverity.ERROR
-            resolves = None
-        notification = Notification(
-            id=dice.randbytes(8).hex(),
-            message=text_of(message),
-            severity=severity,
-            error_type=None if error_type is None else text_of(error_type),
-            details=details,
-            at=clock.utcnow(),
-            dedup_key=None if dedup_key is None else text_of(dedup_key),
-            resolves=resolves,
-        )
+        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
         if is_delivering.get():
             return self._refuse(notification)
         return await self._tell_once(notification)
+
+    async def announce(
+        self,
+        message: str,
+        details: Mapping[str, object] | None = None,
+        severity: ErrorSeverity = ErrorSeverity.ERROR,
+        error_type: str | None = None,
+        *,
+        dedup_key: str | None = None,
+        resolves: ErrorSeverity | None = None,
+    ) -> NotificationResult:
+        """As `send_notification`, but told even if ``dedup_key`` was told a moment ago: for who keeps count himself."""
+        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
+        return self._refuse(notification) if is_delivering.get() else await self._tell(notification)
 
     async def _tell_once(self, notification: Notification) -> NotificationResult:
         key = notification.dedup_key
@@ -392,6 +389,35 @@ def _last_words(outlets: tuple[Outlet, ...]) -> None:
 # -- wording -----------------------------------------------------------------------------------------------------------
 
 
+def _notification(
+    message: object,
+    details: Mapping[str, object] | None,
+    severity: ErrorSeverity,
+    error_type: object,
+    dedup_key: object,
+    resolves: ErrorSeverity | None,
+) -> Notification:
+    details = _as_mapping(details)
+    try:
+        severity = ErrorSeverity(severity)
+        resolves = None if resolves is None else ErrorSeverity(resolves)
+    except ValueError as error:
+        # An alert with a misspelt severity is still an alert.
+        details = {"unknown_severity": severity if resolves is None else text_of(error), **details}
+        severity = ErrorSeverity.ERROR
+        resolves = None
+    return Notification(
+        id=dice.randbytes(8).hex(),
+        message=redacted(message),
+        severity=severity,
+        error_type=None if error_type is None else redacted(error_type),
+        details=_redacted(details),
+        at=clock.utcnow(),
+        dedup_key=None if dedup_key is None else redacted(dedup_key),
+        resolves=resolves,
+    )
+
+
 def _result(notification: Notification, outlets: Iterable[Outlet], status: DeliveryStatus) -> NotificationResult:
     return NotificationResult(
         id=notification.id, outcomes=tuple(ChannelOutcome(channel=each.name, status=status) for each in outlets)
@@ -408,6 +434,11 @@ def _sentence(change: HealthChange) -> str:
 
 def _duration(change: HealthChange) -> dict[str, object]:
     return {"unhealthy_for": change.lasted} if change.is_healthy and change.lasted is not None else {}
+
+
+def _redacted(details: Mapping[str, object]) -> Mapping[str, object]:
+    found = redact(details)
+    return found if isinstance(found, Mapping) else {"details": found}
 
 
 def _as_mapping(details: object) -> dict[str, object]:

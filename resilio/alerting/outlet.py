@@ -13,6 +13,7 @@ from resilio.alerting.events import NotificationFailed, NotificationsDropped, No
 from resilio.alerting.notification import ChannelOutcome, DeliveryStatus
 from resilio.alerting.rendering import as_document
 from resilio.alerting.storms import Admission, StormGuard
+from resilio.reporting.redaction import redact
 
 if TYPE_CHECKING:
     from resilio.alerting.channels import Channel
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from resilio.alerting.route import Route
     from resilio.policies.policy import AsyncForms, Policy
 
-__all__ = ("ChannelStats", "LetterBox", "Outlet", "attempt", "described", "is_delivering", "text_of")
+__all__ = ("ChannelStats", "LetterBox", "Outlet", "attempt", "described", "is_delivering", "redacted", "say", "text_of")
 
 _log = logging.getLogger("resilio")
 
@@ -238,6 +239,11 @@ def text_of(value: object) -> str:
         return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
 
 
+def redacted(value: object) -> str:
+    """``str(value)`` without secrets."""
+    return str(redact(text_of(value)))
+
+
 def described(error: BaseException) -> str:
-    """An error as one text: its class and what it says."""
-    return f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")
+    """An error as one text: its class and what it says, without secrets."""
+    return f"{type(error).__name__}: {redacted(error)}".removesuffix(": ")
