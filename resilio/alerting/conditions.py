@@ -11,6 +11,7 @@ from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
     from resilio._core.durations import Duration
     from resilio.reporting.error_groups import ErrorGroup
 
