@@ -13,21 +13,32 @@ sends each call to one background event loop. On a thread that runs an event loo
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from resilio._core import clock, portal
-from resilio.alerting import notifier as _notifier
+from resilio._core import portal
 from resilio.alerting.apprise_channel import AppriseChannel
 from resilio.alerting.aws import SmsChannel, SnsChannel
+from resilio.alerting.blocking import AdminNotifier, Alerts, HealthChecks, check_critical_errors, send_alert
 from resilio.alerting.channels import NotificationChannel
+from resilio.alerting.component_conditions import BurnRate, CallCounter, CircuitOpenFor, DeadLettersAbove
+from resilio.alerting.conditions import ErrorsAbove, NewErrors, RateAboveBaseline, ReturningErrors
 from resilio.alerting.email_channel import EmailChannel, MailSecurity
 from resilio.alerting.errors import DeliveryError
+from resilio.alerting.health_checks import HealthCheck
+from resilio.alerting.incidents import IncidentState
 from resilio.alerting.notification import DeliveryStatus, NotificationResult
 from resilio.alerting.notifier import NotifierStats
 from resilio.alerting.optional import MissingExtraError
 from resilio.alerting.outlet import ChannelStats
+from resilio.alerting.recovery import (
+    RecoveryAction,
+    RecoveryOutcome,
+    RecoveryRecord,
+    replay_dead_letters,
+    reset_circuit,
+)
 from resilio.alerting.route import Route
+from resilio.alerting.rules import AlertRule
 from resilio.alerting.storms import StormLimit
 from resilio.alerting.webhook import WebhookChannel
 from resilio.alerting.webhook_formats import WebhookFormat
@@ -90,11 +101,9 @@ from resilio.reporting.tracker import ErrorTracker
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from resilio._core.durations import Duration
-    from resilio.alerting.notifier import Target
-    from resilio.alerting.outlet import LetterBox
     from resilio.deadletters.encoding import Fallback as Representation
     from resilio.policies.backoff import RetryExceptions
     from resilio.policies.trip import TripRule
@@ -105,13 +114,18 @@ __all__ = (
     "AdaptiveLimiter",
     "AdaptiveThrottle",
     "AdminNotifier",
+    "AlertRule",
+    "Alerts",
     "AppriseChannel",
     "BackoffStrategy",
     "Bulkhead",
     "BulkheadFullError",
+    "BurnRate",
+    "CallCounter",
     "ChannelStats",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
+    "CircuitOpenFor",
     "CircuitSnapshot",
     "CircuitState",
     "ConsecutiveFailures",
@@ -120,6 +134,7 @@ __all__ = (
     "DeadLetterQueue",
     "DeadLetterQueueError",
     "DeadLetterStats",
+    "DeadLettersAbove",
     "DeliveryError",
     "DeliveryStatus",
     "EmailChannel",
@@ -130,9 +145,13 @@ __all__ = (
     "ErrorReport",
     "ErrorSeverity",
     "ErrorTracker",
+    "ErrorsAbove",
     "FailureRate",
     "Fallback",
+    "HealthCheck",
+    "HealthChecks",
     "Hedge",
+    "IncidentState",
     "IntegrationError",
     "LatencyQuantile",
     "LetterNotKeptError",
@@ -142,6 +161,7 @@ __all__ = (
     "MessageClaimedError",
     "MessageNotFoundError",
     "MissingExtraError",
+    "NewErrors",
     "NotOurFileError",
     "NotificationChannel",
     "NotificationResult",
@@ -149,13 +169,18 @@ __all__ = (
     "OperationStats",
     "OperationTimeoutError",
     "Pipeline",
+    "RateAboveBaseline",
     "RateLimitExceededError",
     "RateLimiter",
+    "RecoveryAction",
+    "RecoveryOutcome",
+    "RecoveryRecord",
     "Redactor",
     "ReplaySummary",
     "ResilioError",
     "RetryBudget",
     "RetryExhaustedError",
+    "ReturningErrors",
     "Route",
     "SlowCallRate",
     "SmsChannel",
@@ -168,6 +193,7 @@ __all__ = (
     "ValidationError",
     "WebhookChannel",
     "WebhookFormat",
+    "check_critical_errors",
     "circuit_breaker",
     "enhance_error_context",
     "fingerprint",
@@ -175,7 +201,10 @@ __all__ = (
     "log_events",
     "log_operation",
     "redact",
+    "replay_dead_letters",
+    "reset_circuit",
     "retry_with_backoff",
+    "send_alert",
     "standard_pipeline",
     "with_backoff",
 )
@@ -456,89 +485,3 @@ class DeadLetterQueue:
 
     def __repr__(self) -> str:
         return repr(self._queue)
-
-
-# -- alerting ----------------------------------------------------------------------------------------------------------
-
-
-class AdminNotifier:
-    """Tells an administrator that something is wrong; the blocking twin of `resilio.AdminNotifier`.
-
-    Takes the same arguments; ``dead_letters`` may be a queue of either kind. Safe to share between threads; in a forked
-    child it goes on working. ``with notifier:`` sends digests as soon as there is room, and what is left at the end.
-    """
-
-    __slots__ = ("_digests", "_notifier")
-
-    def __init__(
-        self,
-        *,
-        sns_topic_arn: str | None = None,
-        channel: Target | Iterable[Target] | None = None,
-        dedup_window: Duration = 300.0,
-        dead_letters: LetterBox | DeadLetterQueue | None = None,
-    ) -> None:
-        queue = dead_letters._queue if isinstance(dead_letters, DeadLetterQueue) else dead_letters  # noqa: SLF001 -- our own twin
-        self._notifier = _notifier.AdminNotifier(
-            sns_topic_arn=sns_topic_arn, channel=channel, dedup_window=dedup_window, dead_letters=queue
-        )
-        self._digests: list[threading.Event] = []
-
-    def send_notification(
-        self,
-        message: str,
-        details: Mapping[str, object] | None = None,
-        severity: ErrorSeverity = ErrorSeverity.ERROR,
-        error_type: str | None = None,
-        *,
-        dedup_key: str | None = None,
-        resolves: ErrorSeverity | None = None,
-    ) -> NotificationResult:
-        """Tell the administrator; arguments and result as of the async method.
-
-        Raises:
-            RuntimeError: This thread runs an event loop.
-        """
-        send = functools.partial(self._notifier.send_notification, dedup_key=dedup_key, resolves=resolves)
-        return portal.call(send, message, details, severity, error_type)
-
-    def send_health_check_notification(
-        self,
-        is_healthy: bool,  # noqa: FBT001 -- the reference's signature
-        details: Mapping[str, object] | None = None,
-    ) -> NotificationResult | None:
-        """Tell the administrator that a component's health changed; as the async method.
-
-        Raises:
-            RuntimeError: This thread runs an event loop.
-        """
-        return portal.call(self._notifier.send_health_check_notification, is_healthy, details)
-
-    def stats(self) -> NotifierStats:
-        """What was told, held, dropped and left out since the notifier was made."""
-        return self._notifier.stats()
-
-    def flush(self) -> int:
-        """Send what is held for digests, for at most two seconds; drop the rest, and return how much that was.
-
-        Raises:
-            RuntimeError: This thread runs an event loop.
-        """
-        return portal.call(self._notifier.flush)
-
-    def __enter__(self) -> Self:
-        over = threading.Event()
-        threading.Thread(target=self._send_digests, args=(over,), name="resilio-digests", daemon=True).start()
-        self._digests.append(over)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._digests.pop().set()
-        self.flush()
-
-    def _send_digests(self, over: threading.Event) -> None:
-        while not clock.wait_blocking(over, self._notifier.next_digest()):
-            portal.call(self._notifier.send_digests)
-
-    def __repr__(self) -> str:
-        return repr(self._notifier)

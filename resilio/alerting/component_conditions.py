@@ -42,6 +42,7 @@ class CircuitOpenFor:
         self._since: dict[str, float] = {}
 
     async def findings(self) -> Sequence[Finding]:
+        """What is wrong just now; as in `Condition`."""
         now, today = clock.monotonic(), clock.utcnow()
         former, self._since = self._since, {}
         found = []
@@ -91,6 +92,7 @@ class DeadLettersAbove:
         self.older_than: float | None = durations.optional(durations.seconds, "older_than", older_than)
 
     async def findings(self) -> Sequence[Finding]:
+        """What is wrong just now; as in `Condition`."""
         stats = await self.queue.stats()
         found = []
         if self.more_than is not None and stats.total > self.more_than:
@@ -141,6 +143,7 @@ class BurnRate:
         self.at_least: int = durations.whole("at_least", at_least, at_least=1)
 
     async def findings(self) -> Sequence[Finding]:
+        """What is wrong just now; as in `Condition`."""
         if self.outcomes(self.long)[1] < self.at_least:
             return ()
         long, short = self._burning(self.long), self._burning(self.short)

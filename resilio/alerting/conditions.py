@@ -80,6 +80,7 @@ class ErrorsAbove:
         self.severity: ErrorSeverity | None = None if severity is None else ErrorSeverity(severity)
 
     async def findings(self) -> Sequence[Finding]:
+        """What is wrong just now; as in `Condition`."""
         count = self.tracker.count_errors(self.within / 60, severity=self.severity)
         if count <= self.more_than:
             return ()
@@ -120,6 +121,7 @@ class RateAboveBaseline:
         self.severity: ErrorSeverity | None = None if severity is None else ErrorSeverity(severity)
 
     async def findings(self) -> Sequence[Finding]:
+        """What is wrong just now; as in `Condition`."""
         count = self.tracker.count_errors(self.within / 60, severity=self.severity)
         if count < self.at_least:
             return ()
@@ -148,6 +150,7 @@ class NewErrors:
         self.within: float = durations.seconds("within", within, above=0)
 
     async def findings(self) -> Sequence[Finding]:
+        """What is wrong just now; as in `Condition`."""
         since = clock.utcnow() - timedelta(seconds=self.within)
         return [_about(each, "new error") for each in self.tracker.top_errors(None) if each.first_seen > since]
 
@@ -173,6 +176,7 @@ class ReturningErrors:
         self._returned: dict[str, datetime] = {}
 
     async def findings(self) -> Sequence[Finding]:
+        """What is wrong just now; as in `Condition`."""
         now = clock.utcnow()
         groups = {each.fingerprint: each for each in self.tracker.top_errors(None)}
         for fingerprint, each in groups.items():
