@@ -33,7 +33,8 @@ _PEM: Final = re.compile(
 _URL: Final = re.compile(r"://([^\s/?#\"'<>]{0,512})@")
 _JWT: Final = re.compile(r"eyJ(?<![\w-]...)[\w-]{8,2048}+(?:\.[\w-]{0,8192}+){1,2}")
 _SCHEME: Final = re.compile(
-    r"[bB](?<![\w-].)(?i:earer[ ]{1,3}+(?=\S{6})|asic[ ]{1,3}+(?=[a-z+/]{0,256}?[0-9=]))([^\s\"',;<>]{1,4096}+)"
+    r"[bB](?<![\w-].)(?:(?i:earer)[ ]{1,3}+(?=\S{6})"
+    r"|(?i:asic)[ ]{1,3}+(?=\S{8})(?=[A-Za-z]{0,256}?(?:[0-9=+/]|[a-z][A-Z])))([^\s\"',;<>]{1,4096}+)"
 )
 _AWS: Final = re.compile(r"A[KSBC][IC]A(?<![A-Za-z0-9]....)[A-Z0-9]{16}(?![A-Za-z0-9])")
 _VENDORS: Final = re.compile(

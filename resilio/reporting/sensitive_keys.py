@@ -46,7 +46,7 @@ _ABOUT: Final = frozenset(
     {"count", "counts", "type", "limit", "length", "name", "names", "enabled", "required", "policy", "at", "used"}
     | {"error", "errors", "field", "expires", "expired", "expiry", "ttl", "status", "valid", "attempts", "budget"}
 )
-_AMOUNTS: Final = frozenset({"token", "tokens", "session", "cookies", "secrets"})
+_AMOUNTS: Final = frozenset({"tokens", "session", "cookies", "secrets"})
 
 _CAPITALS: Final = re.compile(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])")
 _WORDS: Final = re.compile(r"[^\W_]+")
