@@ -204,7 +204,5 @@ def _about(group: ErrorGroup, kind: str) -> Finding:
 
 
 def _span(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes == int(minutes):
-        return f"{minutes:g} minute{'s' if minutes != 1 else ''}"
-    return f"{seconds:g} seconds"
+    number, unit = (seconds / 60, "minute") if seconds % 60 == 0 else (seconds, "second")
+    return f"{number:g} {unit}{'' if number == 1 else 's'}"

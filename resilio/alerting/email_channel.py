@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime, make_msgid, parseaddr
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -128,7 +129,7 @@ class EmailChannel:
 
         try:
             refused, _ = await aiosmtplib.send(
-                self._letter(notification),
+                self._letter(notification).as_bytes(),  # aiosmtplib would fold a message anew
                 sender=self.sender,
                 recipients=list(self.recipients),
                 hostname=self.host,
@@ -147,7 +148,8 @@ class EmailChannel:
             raise DeliveryError(msg, channel=self.name)
 
     def _letter(self, notification: Notification) -> EmailMessage:
-        letter = EmailMessage()
+        # 998 is the length that RFC 5322 allows: a subject that is folded begins with a blank in many a mailbox.
+        letter = EmailMessage(SMTP.clone(max_line_length=998, cte_type="7bit"))
         letter["From"] = self.sender
         letter["To"] = ", ".join(self.recipients)
         letter["Subject"] = title_of(notification)

@@ -433,7 +433,7 @@ def _sentence(change: HealthChange) -> str:
 
 
 def _duration(change: HealthChange) -> dict[str, object]:
-    return {"unhealthy_for": change.lasted} if change.is_healthy and change.lasted is not None else {}
+    return {"unhealthy_for": round(change.lasted, 3)} if change.is_healthy and change.lasted is not None else {}
 
 
 def _redacted(details: Mapping[str, object]) -> Mapping[str, object]:

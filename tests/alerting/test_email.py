@@ -184,3 +184,15 @@ def test_under_trio_it_is_refused_when_built_and_when_used() -> None:
             await built_before.deliver(notification())
 
     trio.run(build)
+
+
+@pytest.mark.asyncio
+async def test_a_long_subject_arrives_as_it_is(mail_server: MailServer) -> None:
+    """No blank before it, in whatever script, and no word of it lost."""
+    for word in ("critical ", "größer "):
+        await channel(mail_server).deliver(notification((word * 40).strip()))
+    for mail, word in zip(mail_server.mails, ("critical ", "größer "), strict=True):
+        subject = str(read(mail.content)["Subject"])
+        assert subject.startswith(f"[ERROR] {word}{word}")
+        assert len(subject) == 200
+        assert max(map(len, mail.content.splitlines())) <= 998
