@@ -22,7 +22,7 @@ def test_causes_come_nearest_first_with_how_they_are_related() -> None:
             try:
                 int("x")
             except ValueError:
-                {}["y"]  # type: ignore[index]  # noqa: B018
+                {}["y"]  # type: ignore[index]
         except KeyError as error:
             raise RuntimeError("z") from error
     except RuntimeError as error:

@@ -6,13 +6,16 @@ import json
 import platform
 import sys
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import psutil
-import pytest
 
 from resilio import enhance_error_context
 from resilio._core import clock
 from resilio.reporting import context as room
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_it_says_what_the_reference_says() -> None:
@@ -31,11 +34,11 @@ def test_it_says_what_the_reference_says() -> None:
 
 def test_the_callers_names_win_and_the_input_stays_as_it_is() -> None:
     """What is given is not overwritten, nor changed."""
-    given = {"error_type": "mine", "platform": "a toaster", "timestamp": 0, "password": "canary"}
+    given = {"error_type": "mine", "platform": "a toaster", "timestamp": 0, "password": "canary", "n": 1}
     before = dict(given)
     found = enhance_error_context(ValueError(), given)
     assert (found["error_type"], found["platform"], found["timestamp"]) == ("mine", "a toaster", 0)
-    assert found["password"] == "[redacted]"
+    assert (found["n"], found["password"]) == (1, "[redacted]")
     assert given == before
     assert enhance_error_context(ValueError())["error_message"] == ""
 

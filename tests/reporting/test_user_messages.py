@@ -108,7 +108,7 @@ def test_what_is_registered_is_the_providers_own() -> None:
     )
     assert provider.get_message("integration", "timeout", system="It") == "It is late. Wait."
     for other in (ErrorMessageProvider, ErrorMessageProvider()):
-        assert other.get_message("integration", "timeout").startswith("Request timed out")  # type: ignore[attr-defined]
+        assert other.get_message("integration", "timeout").startswith("Request timed out")
 
 
 @pytest.mark.parametrize(
