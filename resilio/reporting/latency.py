@@ -32,10 +32,10 @@ class LatencySketch:
 
     def __init__(self) -> None:
         self._buckets: dict[int, int] = {}
-        self.count = 0
-        self.failures = 0
-        self.total = 0.0
-        self.longest = 0.0
+        self.count: int = 0
+        self.failures: int = 0
+        self.total: float = 0.0
+        self.longest: float = 0.0
 
     def add(self, seconds: float, *, failed: bool) -> None:
         """Count a duration."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar
 
 from resilio.reporting.template import Template
 
@@ -81,43 +82,16 @@ class _Entry:
 class _OnClassToo(Generic[P, R]):
     """A method that may also be called on the class, and then works on what ships with the package."""
 
-    def __init__(self, method: Callable[..., R], like: Callable[P, R]) -> None:
+    def __init__(self, method: Callable[Concatenate[Any, P], R]) -> None:
         self._method = method
-        self._like = like
         self.__doc__ = method.__doc__
-        self.__wrapped__ = method
 
     def __get__(self, provider: ErrorMessageProvider | None, _owner: type | None = None) -> Callable[P, R]:
-        method: Callable[P, R] = self._method.__get__(_shipped_provider() if provider is None else provider)
-        return method
+        return MethodType(self._method, _shipped_provider() if provider is None else provider)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, provider: ErrorMessageProvider, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it as a plain function, with the provider first."""
-        return self._method(*args, **kwargs)
-
-
-def _get_message(  # noqa: D417 -- the method `get_message` of the class below
-    self: ErrorMessageProvider, category: str, error_code: str, *, locale: str | None = None, **context: object
-) -> str:
-    """The text for an error, in one line.
-
-    On the class, ``ErrorMessageProvider.get_message(...)``, it gives the texts that ship with the package.
-
-    Args:
-        category: Such as ``"integration"``.
-        error_code: Such as ``"timeout"``.
-        locale: Such as ``"de-AT"``; the provider's own by default.
-        context: Values for the places in the text. Secrets among them are not shown.
-
-    Returns:
-        The text for the code; if there is none, the category's; if there is none, one that says that something did
-        not work. Each in the locale, its language (``de``), or English. Never raises an ``Exception``.
-    """
-    return self.message_for(category, error_code, context, locale=locale).text
-
-
-def _signature(category: str, error_code: str, *, locale: str | None = None, **context: object) -> str:
-    raise NotImplementedError  # only its signature is used
+        return self._method(provider, *args, **kwargs)
 
 
 class ErrorMessageProvider:
@@ -148,7 +122,23 @@ class ErrorMessageProvider:
         self._entries: Mapping[Key, _Entry] = {}
         self._lock = threading.Lock()
 
-    get_message = _OnClassToo(_get_message, _signature)
+    @_OnClassToo
+    def get_message(self, category: str, error_code: str, *, locale: str | None = None, **context: object) -> str:
+        """The text for an error, in one line.
+
+        On the class, ``ErrorMessageProvider.get_message(...)``, it gives the texts that ship with the package.
+
+        Args:
+            category: Such as ``"integration"``.
+            error_code: Such as ``"timeout"``.
+            locale: Such as ``"de-AT"``; the provider's own by default.
+            context: Values for the places in the text. Secrets among them are not shown.
+
+        Returns:
+            The text for the code; if there is none, the category's; if there is none, one that says that something did
+            not work. Each in the locale, its language (``de``), or English. Never raises an ``Exception``.
+        """
+        return self.message_for(category, error_code, context, locale=locale).text
 
     def message_for(
         self, category: str, error_code: str, context: Mapping[str, object] | None = None, *, locale: str | None = None

@@ -50,7 +50,7 @@ _PHONE: Final = re.compile(r"\+(?<!\w.)(?<!\+.)1[2-9]\d{9}(?!\d)")
 _CARD: Final = re.compile(r"[2-6](?<![\w.+-].)(?:[ -]?\d){12,18}+(?!-?\d|[A-Za-z_])")
 _PAIR: Final = re.compile(r"\(b?[\"']([A-Za-z_][\w-]{1,127}+)[\"'],[ ]?b?[\"']([^\"']{1,2048}+)")
 
-_BETWEEN: Final = re.compile(r"(?:%3[aAdD]|=>?|:)[ \t]{0,3}+")
+_BETWEEN: Final = re.compile(r"(?:%3(?i:[ad])|=>?|:)[ \t]{0,3}+")
 _NAME_CHARACTERS: Final = string.ascii_letters + string.digits + "_-"
 _NAME_ROOM: Final = 136
 _VALUE: Final = re.compile(
