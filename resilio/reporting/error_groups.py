@@ -72,12 +72,12 @@ class GroupRecord:
     )
 
     def __init__(self, report: ErrorReport) -> None:
-        self.first_seen = report.timestamp
-        self.severity = report.severity
-        self.error_type = report.error_type
-        self.category = report.category
-        self.code = report.code
-        self.location = report.location
+        self.first_seen: datetime = report.timestamp
+        self.severity: ErrorSeverity = report.severity
+        self.error_type: str = report.error_type
+        self.category: str = report.category
+        self.code: str = report.code
+        self.location: str = report.location
         self._take(report)
 
     def seen_again(self, report: ErrorReport) -> None:
@@ -87,10 +87,10 @@ class GroupRecord:
         self._take(report)
 
     def _take(self, report: ErrorReport) -> None:
-        self.error_message = report.error_message[:_LONGEST]
-        self.operation = report.operation
-        self.last_seen = report.timestamp
-        self.last_error_id = report.error_id
+        self.error_message: str = report.error_message[:_LONGEST]
+        self.operation: str = report.operation
+        self.last_seen: datetime = report.timestamp
+        self.last_error_id: str = report.error_id
 
     def group(self, fingerprint: str, count: int, excess: int) -> ErrorGroup:
         """What is shown of it."""

@@ -30,10 +30,10 @@ class Counter(Generic[T]):
     __slots__ = ("count", "excess", "key", "value")
 
     def __init__(self, key: str, count: int, excess: int, value: T) -> None:
-        self.key = key
-        self.count = count
-        self.excess = excess
-        self.value = value
+        self.key: str = key
+        self.count: int = count
+        self.excess: int = excess
+        self.value: T = value
 
 
 class HeavyHitters(Generic[T]):
@@ -46,7 +46,7 @@ class HeavyHitters(Generic[T]):
     __slots__ = ("_counters", "_heap", "_order", "capacity")
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+        self.capacity: int = capacity
         self._counters: dict[str, Counter[T]] = {}
         # One entry for each counter, with a count that may be out of date, but never too high: it is put right when it
         # comes to the top. To count a known thing leaves the heap alone.

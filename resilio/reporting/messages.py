@@ -123,7 +123,7 @@ class ErrorMessageProvider:
         self._lock = threading.Lock()
 
     @_OnClassToo
-    def get_message(self, category: str, error_code: str, *, locale: str | None = None, **context: object) -> str:
+    def get_message(self, /, category: str, error_code: str, *, locale: str | None = None, **context: object) -> str:
         """The text for an error, in one line.
 
         On the class, ``ErrorMessageProvider.get_message(...)``, it gives the texts that ship with the package.

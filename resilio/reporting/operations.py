@@ -49,7 +49,7 @@ class LoggedOperation:
     __slots__ = ("_before", "_began", "_context", "_tracker", "duration", "error_id", "name", "outcome")
 
     def __init__(self, name: str, context: Mapping[str, object], tracker: ErrorTracker | None) -> None:
-        self.name = name
+        self.name: str = name
         self.duration: float | None = None
         self.outcome: str | None = None
         self.error_id: str | None = None

@@ -47,7 +47,7 @@ class Template:
         if len(source) > _LONGEST_TEMPLATE:
             msg = f"a template must have at most {_LONGEST_TEMPLATE} characters, not {len(source)}"
             raise ValueError(msg)
-        self.source = source
+        self.source: str = source
         self._parts = tuple(_parsed(source))
 
     @property

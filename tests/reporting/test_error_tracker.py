@@ -207,6 +207,7 @@ def test_the_frequent_ones_stay_right_under_noise() -> None:
         assert truth[each.key] <= each.count <= truth[each.key] + each.excess
         assert each.excess <= len(stream) / 512
     assert len(counters) == 512
+    assert sum(each.count for each in counters.top()) == len(stream)  # every one is counted somewhere
 
 
 def test_many_kinds_of_errors_are_bounded() -> None:
