@@ -13,10 +13,41 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from resilio._core.events import Event, Subscription, subscribe
+    from resilio.alerting.alerts import Alerts, check_critical_errors, send_alert
+    from resilio.alerting.apprise_channel import AppriseChannel
+    from resilio.alerting.aws import SmsChannel, SnsChannel
     from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
-    from resilio.alerting.events import NotificationFailed, NotificationSent
-    from resilio.alerting.notification import ChannelOutcome, Notification, NotificationResult
-    from resilio.alerting.notifier import AdminNotifier
+    from resilio.alerting.component_conditions import BurnRate, CallCounter, CircuitOpenFor, DeadLettersAbove
+    from resilio.alerting.conditions import (
+        Condition,
+        ErrorsAbove,
+        Finding,
+        NewErrors,
+        RateAboveBaseline,
+        ReturningErrors,
+    )
+    from resilio.alerting.email_channel import EmailChannel, MailSecurity
+    from resilio.alerting.errors import DeliveryError
+    from resilio.alerting.events import NotificationFailed, NotificationsDropped, NotificationSent
+    from resilio.alerting.health_checks import HealthCheck, HealthChecks
+    from resilio.alerting.incidents import Incident, IncidentState
+    from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
+    from resilio.alerting.notifier import AdminNotifier, NotifierStats
+    from resilio.alerting.optional import MissingExtraError
+    from resilio.alerting.outlet import ChannelStats
+    from resilio.alerting.recovery import (
+        RecoveryAction,
+        RecoveryAttempted,
+        RecoveryOutcome,
+        RecoveryRecord,
+        replay_dead_letters,
+        reset_circuit,
+    )
+    from resilio.alerting.route import Route
+    from resilio.alerting.rules import AlertRule, Silence
+    from resilio.alerting.storms import StormLimit
+    from resilio.alerting.webhook import WebhookChannel
+    from resilio.alerting.webhook_formats import WebhookFormat
     from resilio.deadletters.codec import Codec, FernetCodec
     from resilio.deadletters.encoder import Encoder, KeptObject
     from resilio.deadletters.errors import (
@@ -115,28 +146,48 @@ if TYPE_CHECKING:
     from resilio.policies.trip import ConsecutiveFailures, TripRule
     from resilio.policies.trip_rates import FailureRate, SlowCallRate
     from resilio.policies.windows import CountWindow, TimeWindow
+    from resilio.reporting.causes import ErrorCause
+    from resilio.reporting.context import enhance_error_context
+    from resilio.reporting.error_groups import ErrorGroup, OperationStats
+    from resilio.reporting.events import ErrorReported, OperationEnded, OperationStarted
+    from resilio.reporting.fingerprint import fingerprint
+    from resilio.reporting.handler import ErrorHandler
+    from resilio.reporting.log_lines import log_events
+    from resilio.reporting.messages import ErrorMessageProvider, UserMessage
+    from resilio.reporting.operations import LoggedOperation, log_operation
+    from resilio.reporting.redaction import Redactor, redact
+    from resilio.reporting.report import ErrorReport
+    from resilio.reporting.tracker import ErrorTracker
 
 __all__ = (
     "AdaptiveLimiter",
     "AdaptiveThrottle",
     "AdminNotifier",
+    "AlertRule",
+    "Alerts",
+    "AppriseChannel",
     "BackoffStrategy",
     "Bulkhead",
     "BulkheadFullError",
     "BulkheadRejected",
+    "BurnRate",
+    "CallCounter",
     "CallFailed",
     "CallRejected",
     "CallSucceeded",
     "Channel",
     "ChannelOutcome",
+    "ChannelStats",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
+    "CircuitOpenFor",
     "CircuitSnapshot",
     "CircuitState",
     "CircuitStateChanged",
     "ClaimNotExtended",
     "Codec",
     "CompactionFailed",
+    "Condition",
     "ConsecutiveFailures",
     "CountWindow",
     "DamagedLineSetAside",
@@ -144,17 +195,34 @@ __all__ = (
     "DeadLetterQueue",
     "DeadLetterQueueError",
     "DeadLetterStats",
+    "DeadLettersAbove",
+    "DeliveryError",
+    "DeliveryStatus",
     "Description",
+    "EmailChannel",
     "Encoder",
+    "ErrorCause",
+    "ErrorGroup",
+    "ErrorHandler",
+    "ErrorMessageProvider",
+    "ErrorReport",
+    "ErrorReported",
     "ErrorSeverity",
+    "ErrorTracker",
+    "ErrorsAbove",
     "Event",
     "FailureRate",
     "Fallback",
     "FellBack",
     "FernetCodec",
+    "Finding",
     "ForwardingStore",
+    "HealthCheck",
+    "HealthChecks",
     "Hedge",
     "Hedged",
+    "Incident",
+    "IncidentState",
     "IntegrationError",
     "JournalCompacted",
     "JournalVanished",
@@ -178,21 +246,36 @@ __all__ = (
     "LettersImported",
     "LettersPurged",
     "LogChannel",
+    "LoggedOperation",
+    "MailSecurity",
     "MessageClaimedError",
     "MessageNotFoundError",
+    "MissingExtraError",
+    "NewErrors",
     "NotOurFileError",
     "Notification",
     "NotificationChannel",
     "NotificationFailed",
     "NotificationResult",
     "NotificationSent",
+    "NotificationsDropped",
+    "NotifierStats",
+    "OperationEnded",
+    "OperationStarted",
+    "OperationStats",
     "OperationTimeoutError",
     "Permit",
     "Pipeline",
     "Policy",
+    "RateAboveBaseline",
     "RateLimitExceededError",
     "RateLimited",
     "RateLimiter",
+    "RecoveryAction",
+    "RecoveryAttempted",
+    "RecoveryOutcome",
+    "RecoveryRecord",
+    "Redactor",
     "RemoteQueueDeniedError",
     "RemoteQueueError",
     "RemoteQueueMissingError",
@@ -211,11 +294,17 @@ __all__ = (
     "RetryGivenUp",
     "RetryScheduled",
     "RetrySucceeded",
+    "ReturningErrors",
+    "Route",
     "SealedLetterError",
+    "Silence",
     "SlowCallRate",
+    "SmsChannel",
+    "SnsChannel",
     "SqsStore",
     "StopWhenFailing",
     "Store",
+    "StormLimit",
     "Subscription",
     "TimeWindow",
     "TimedOut",
@@ -223,11 +312,23 @@ __all__ = (
     "TornTailRepaired",
     "TripRule",
     "UnencodableMessageError",
+    "UserMessage",
     "ValidationError",
+    "WebhookChannel",
+    "WebhookFormat",
+    "check_critical_errors",
     "circuit_breaker",
     "dead_lettered",
+    "enhance_error_context",
+    "fingerprint",
     "is_transient",
+    "log_events",
+    "log_operation",
+    "redact",
+    "replay_dead_letters",
+    "reset_circuit",
     "retry_with_backoff",
+    "send_alert",
     "standard_pipeline",
     "subscribe",
     "with_backoff",
@@ -235,10 +336,41 @@ __all__ = (
 
 _HOMES = {
     "resilio._core.events": ("Event", "Subscription", "subscribe"),
+    "resilio.alerting.alerts": ("Alerts", "check_critical_errors", "send_alert"),
+    "resilio.alerting.apprise_channel": ("AppriseChannel",),
+    "resilio.alerting.aws": ("SmsChannel", "SnsChannel"),
     "resilio.alerting.channels": ("Channel", "LogChannel", "NotificationChannel"),
-    "resilio.alerting.events": ("NotificationFailed", "NotificationSent"),
-    "resilio.alerting.notification": ("ChannelOutcome", "Notification", "NotificationResult"),
-    "resilio.alerting.notifier": ("AdminNotifier",),
+    "resilio.alerting.component_conditions": ("BurnRate", "CallCounter", "CircuitOpenFor", "DeadLettersAbove"),
+    "resilio.alerting.conditions": (
+        "Condition",
+        "ErrorsAbove",
+        "Finding",
+        "NewErrors",
+        "RateAboveBaseline",
+        "ReturningErrors",
+    ),
+    "resilio.alerting.email_channel": ("EmailChannel", "MailSecurity"),
+    "resilio.alerting.errors": ("DeliveryError",),
+    "resilio.alerting.events": ("NotificationFailed", "NotificationSent", "NotificationsDropped"),
+    "resilio.alerting.health_checks": ("HealthCheck", "HealthChecks"),
+    "resilio.alerting.incidents": ("Incident", "IncidentState"),
+    "resilio.alerting.notification": ("ChannelOutcome", "DeliveryStatus", "Notification", "NotificationResult"),
+    "resilio.alerting.notifier": ("AdminNotifier", "NotifierStats"),
+    "resilio.alerting.optional": ("MissingExtraError",),
+    "resilio.alerting.outlet": ("ChannelStats",),
+    "resilio.alerting.recovery": (
+        "RecoveryAction",
+        "RecoveryAttempted",
+        "RecoveryOutcome",
+        "RecoveryRecord",
+        "replay_dead_letters",
+        "reset_circuit",
+    ),
+    "resilio.alerting.route": ("Route",),
+    "resilio.alerting.rules": ("AlertRule", "Silence"),
+    "resilio.alerting.storms": ("StormLimit",),
+    "resilio.alerting.webhook": ("WebhookChannel",),
+    "resilio.alerting.webhook_formats": ("WebhookFormat",),
     "resilio.deadletters.errors": (
         "DeadLetterQueueError",
         "LetterNotKeptError",
@@ -337,6 +469,18 @@ _HOMES = {
     "resilio.policies.trip": ("ConsecutiveFailures", "TripRule"),
     "resilio.policies.trip_rates": ("FailureRate", "SlowCallRate"),
     "resilio.policies.windows": ("CountWindow", "TimeWindow"),
+    "resilio.reporting.causes": ("ErrorCause",),
+    "resilio.reporting.context": ("enhance_error_context",),
+    "resilio.reporting.error_groups": ("ErrorGroup", "OperationStats"),
+    "resilio.reporting.events": ("ErrorReported", "OperationEnded", "OperationStarted"),
+    "resilio.reporting.fingerprint": ("fingerprint",),
+    "resilio.reporting.handler": ("ErrorHandler",),
+    "resilio.reporting.log_lines": ("log_events",),
+    "resilio.reporting.messages": ("ErrorMessageProvider", "UserMessage"),
+    "resilio.reporting.operations": ("LoggedOperation", "log_operation"),
+    "resilio.reporting.redaction": ("Redactor", "redact"),
+    "resilio.reporting.report": ("ErrorReport",),
+    "resilio.reporting.tracker": ("ErrorTracker",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -14,10 +14,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from resilio._core import portal
-from resilio.alerting import notifier as _notifier
+from resilio.alerting.apprise_channel import AppriseChannel
+from resilio.alerting.aws import SmsChannel, SnsChannel
+from resilio.alerting.blocking import AdminNotifier, Alerts, HealthChecks, check_critical_errors, send_alert
 from resilio.alerting.channels import NotificationChannel
-from resilio.alerting.notification import NotificationResult
+from resilio.alerting.component_conditions import BurnRate, CallCounter, CircuitOpenFor, DeadLettersAbove
+from resilio.alerting.conditions import ErrorsAbove, NewErrors, RateAboveBaseline, ReturningErrors
+from resilio.alerting.email_channel import EmailChannel, MailSecurity
+from resilio.alerting.errors import DeliveryError
+from resilio.alerting.health_checks import HealthCheck
+from resilio.alerting.incidents import IncidentState
+from resilio.alerting.notification import DeliveryStatus, NotificationResult
+from resilio.alerting.notifier import NotifierStats
+from resilio.alerting.optional import MissingExtraError
+from resilio.alerting.outlet import ChannelStats
+from resilio.alerting.recovery import (
+    RecoveryAction,
+    RecoveryOutcome,
+    RecoveryRecord,
+    replay_dead_letters,
+    reset_circuit,
+)
+from resilio.alerting.route import Route
+from resilio.alerting.rules import AlertRule
+from resilio.alerting.storms import StormLimit
+from resilio.alerting.webhook import WebhookChannel
+from resilio.alerting.webhook_formats import WebhookFormat
 from resilio.deadletters.blocking import BlockingLetterGuard as LetterGuard
 from resilio.deadletters.blocking import DeadLetterQueue
 from resilio.deadletters.codec import Codec, FernetCodec
@@ -82,12 +104,22 @@ from resilio.policies.timeout import TimeoutBase
 from resilio.policies.trip import ConsecutiveFailures
 from resilio.policies.trip_rates import FailureRate, SlowCallRate
 from resilio.policies.windows import CountWindow, TimeWindow
+from resilio.reporting.blocking_handler import ErrorHandler
+from resilio.reporting.causes import ErrorCause
+from resilio.reporting.context import enhance_error_context
+from resilio.reporting.error_groups import ErrorGroup, OperationStats
+from resilio.reporting.fingerprint import fingerprint
+from resilio.reporting.log_lines import log_events
+from resilio.reporting.messages import ErrorMessageProvider, UserMessage
+from resilio.reporting.operations import LoggedOperation, log_operation
+from resilio.reporting.redaction import Redactor, redact
+from resilio.reporting.report import ErrorReport
+from resilio.reporting.tracker import ErrorTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from resilio._core.durations import Duration
-    from resilio.alerting.channels import Channel
     from resilio.policies.backoff import RetryExceptions
     from resilio.policies.trip import TripRule
 
@@ -97,11 +129,18 @@ __all__ = (
     "AdaptiveLimiter",
     "AdaptiveThrottle",
     "AdminNotifier",
+    "AlertRule",
+    "Alerts",
+    "AppriseChannel",
     "BackoffStrategy",
     "Bulkhead",
     "BulkheadFullError",
+    "BurnRate",
+    "CallCounter",
+    "ChannelStats",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
+    "CircuitOpenFor",
     "CircuitSnapshot",
     "CircuitState",
     "Codec",
@@ -111,13 +150,27 @@ __all__ = (
     "DeadLetterQueue",
     "DeadLetterQueueError",
     "DeadLetterStats",
+    "DeadLettersAbove",
+    "DeliveryError",
+    "DeliveryStatus",
+    "EmailChannel",
     "Encoder",
+    "ErrorCause",
+    "ErrorGroup",
+    "ErrorHandler",
+    "ErrorMessageProvider",
+    "ErrorReport",
     "ErrorSeverity",
+    "ErrorTracker",
+    "ErrorsAbove",
     "FailureRate",
     "Fallback",
     "FernetCodec",
     "ForwardingStore",
+    "HealthCheck",
+    "HealthChecks",
     "Hedge",
+    "IncidentState",
     "IntegrationError",
     "KeptObject",
     "LatencyQuantile",
@@ -127,15 +180,26 @@ __all__ = (
     "LetterRefusedError",
     "LetterStatus",
     "LetterTooLargeError",
+    "LoggedOperation",
+    "MailSecurity",
     "MessageClaimedError",
     "MessageNotFoundError",
+    "MissingExtraError",
+    "NewErrors",
     "NotOurFileError",
     "NotificationChannel",
     "NotificationResult",
+    "NotifierStats",
+    "OperationStats",
     "OperationTimeoutError",
     "Pipeline",
+    "RateAboveBaseline",
     "RateLimitExceededError",
     "RateLimiter",
+    "RecoveryAction",
+    "RecoveryOutcome",
+    "RecoveryRecord",
+    "Redactor",
     "RemoteQueueDeniedError",
     "RemoteQueueError",
     "RemoteQueueMissingError",
@@ -148,19 +212,36 @@ __all__ = (
     "ResilioError",
     "RetryBudget",
     "RetryExhaustedError",
+    "ReturningErrors",
+    "Route",
     "SealedLetterError",
     "SlowCallRate",
+    "SmsChannel",
+    "SnsChannel",
     "SqsStore",
     "StopWhenFailing",
     "Store",
+    "StormLimit",
     "TimeWindow",
     "Timeout",
     "UnencodableMessageError",
+    "UserMessage",
     "ValidationError",
+    "WebhookChannel",
+    "WebhookFormat",
+    "check_critical_errors",
     "circuit_breaker",
     "dead_lettered",
+    "enhance_error_context",
+    "fingerprint",
     "is_transient",
+    "log_events",
+    "log_operation",
+    "redact",
+    "replay_dead_letters",
+    "reset_circuit",
     "retry_with_backoff",
+    "send_alert",
     "standard_pipeline",
     "with_backoff",
 )
@@ -295,52 +376,3 @@ def standard_pipeline(
         attempt_timeout=attempt_timeout,
     )
     return Pipeline(*pipeline.policies)
-
-
-# -- alerting ----------------------------------------------------------------------------------------------------------
-
-
-class AdminNotifier:
-    """Tells an administrator that something is wrong; the blocking twin of `resilio.AdminNotifier`.
-
-    Takes the same arguments. Safe to share between threads; in a forked child it goes on working.
-    """
-
-    __slots__ = ("_notifier",)
-
-    def __init__(
-        self,
-        *,
-        sns_topic_arn: str | None = None,
-        channel: NotificationChannel | Channel | None = None,
-    ) -> None:
-        self._notifier = _notifier.AdminNotifier(sns_topic_arn=sns_topic_arn, channel=channel)
-
-    def send_notification(
-        self,
-        message: str,
-        details: Mapping[str, object] | None = None,
-        severity: ErrorSeverity = ErrorSeverity.ERROR,
-        error_type: str | None = None,
-    ) -> NotificationResult:
-        """Tell the administrator; arguments and result as of the async method.
-
-        Raises:
-            RuntimeError: This thread runs an event loop.
-        """
-        return portal.call(self._notifier.send_notification, message, details, severity, error_type)
-
-    def send_health_check_notification(
-        self,
-        is_healthy: bool,  # noqa: FBT001 -- the reference's signature
-        details: Mapping[str, object] | None = None,
-    ) -> NotificationResult | None:
-        """Tell the administrator that a component's health changed; as the async method.
-
-        Raises:
-            RuntimeError: This thread runs an event loop.
-        """
-        return portal.call(self._notifier.send_health_check_notification, is_healthy, details)
-
-    def __repr__(self) -> str:
-        return repr(self._notifier)

@@ -19,7 +19,7 @@ class NotificationEvent(Event):
     """Anything that happened to a notification.
 
     Attributes:
-        notification_id: The id that `send_notification` returned.
+        notification_id: The id that `send_notification` returned, or a digest's.
         channel: The channel's name.
         severity: How bad it is.
         error_type: The kind of error as its sender names it, or None.
@@ -33,15 +33,38 @@ class NotificationEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationSent(NotificationEvent):
-    """A channel took a notification."""
+    """A channel took a notification.
+
+    Attributes:
+        count: How many notifications it stands for: more than 1 for a digest.
+    """
+
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationFailed(NotificationEvent):
-    """A channel could not take a notification.
+    """A channel could not take a notification, however often it was tried.
 
     Attributes:
         error: Why, as text.
+        letter_id: The dead letter that it was kept as; empty if it was not.
     """
 
     error: str
+    letter_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationsDropped(Event):
+    """Notifications that were held for a digest will not be told: the program ends.
+
+    Attributes:
+        channel: The channel's name.
+        count: How many.
+        letter_id: The dead letter that they were kept as, counted by kind; empty if they were not.
+    """
+
+    channel: str
+    count: int
+    letter_id: str = ""

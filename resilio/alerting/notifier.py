@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import anyio
 
 from resilio import settings
-from resilio._core import clock, dice, events
+from resilio._core import clock, dice, durations
 from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
-from resilio.alerting.events import NotificationFailed, NotificationSent
+from resilio.alerting.dedup import DedupWindow
 from resilio.alerting.health import HealthLedger
-from resilio.alerting.notification import ChannelOutcome, Notification, NotificationResult
+from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
+from resilio.alerting.outlet import ChannelStats, Outlet, described, is_delivering, redacted, say, text_of
+from resilio.alerting.route import Route
 from resilio.errors import ErrorSeverity
+from resilio.reporting.redaction import redact
 
 if TYPE_CHECKING:
-    from resilio.alerting.health import HealthChange
+    from types import TracebackType
 
-_log = logging.getLogger("resilio")
+    from anyio.abc import TaskGroup
+
+    from resilio._core.durations import Duration
+    from resilio.alerting.health import HealthChange
+    from resilio.alerting.outlet import LetterBox
+
+__all__ = ("AdminNotifier", "NotifierStats")
+
+Target = NotificationChannel | Channel | Route
+
+_FLUSH_TIME = 2.0
+_LAST_LETTER_TIME = 0.5
+_IDLE = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifierStats:
+    """What a notifier has done since it was made.
+
+    Attributes:
+        channels: What each channel did, by name.
+        duplicates: Notifications left out because the same was told a moment before.
+        refused: Notifications that came out of a delivery, and were only logged.
+    """
+
+    channels: Mapping[str, ChannelStats]
+    duplicates: int
+    refused: int
 
 
 class AdminNotifier:
@@ -25,17 +58,37 @@ class AdminNotifier:
 
     Without arguments it writes to the application's log.
 
+        notifier = AdminNotifier(
+            channel=[
+                LogChannel(),
+                Route(EmailChannel(host=..., sender=..., recipients=...), min_severity="ERROR"),
+                Route(SmsChannel("+14155550123"), min_severity="CRITICAL"),
+            ],
+            dead_letters=DeadLetterQueue(local_file_path="untold.jsonl"),
+        )
+
     Args:
         sns_topic_arn: The SNS topic to publish to. Default: ``SNS_TOPIC_ARN`` from the environment.
-        channel: Where notifications go: ``NotificationChannel.LOG``, or an object of your own with the method
-            ``async def deliver(notification)``. Default: SNS if there is a topic, else the log.
+        channel: Where notifications go: ``NotificationChannel.LOG`` or ``SNS``, a channel object (`EmailChannel`,
+            `SmsChannel`, `SnsChannel`, `WebhookChannel`, or your own with ``async def deliver(notification)``), a
+            `Route`, or several of these. Default: SNS if there is a topic, else the log.
+        dedup_window: Seconds for which a ``dedup_key`` that was told is not told again.
+        dead_letters: Where what no try could deliver is kept: a `DeadLetterQueue`.
 
     Raises:
-        ValueError: The channel is unknown, or not available yet: for now that is all but the log and your own.
-        TypeError: ``channel`` is something else altogether.
+        ValueError: The channel is unknown, or needs settings that were not given.
+        TypeError: ``channel`` or ``dead_letters`` is something else altogether.
+        MissingExtraError: A channel's library is not installed.
+        RuntimeError: SNS was asked for where trio runs.
 
-    Sending never raises: what a channel could not deliver is in the result, in a ``NotificationFailed`` event and in
-    the log of the package, so a notification can be sent from any ``except`` block. Cancellation passes through.
+    Sending never raises: what a channel could not deliver is in the result, in a ``NotificationFailed`` event, in the
+    log of the package, in `stats` and, if there is a queue, a dead letter; so a notification can be sent from any
+    ``except`` block. Cancellation passes through. Channels are told side by side, each as its `Route` says: by default
+    tried three times within 30 seconds, and sent a digest in place of too many messages. What is notified while a
+    channel is at work, by its own code or by a listener, is only logged: the notifier does not notify about itself.
+
+    Digests are sent with the next notification for which there is room. ``async with notifier:`` sends them as soon as
+    there is room, and in the end, for at most two seconds, what is left; what it must drop it says.
 
     Safe to build at import time and to share between event loops, threads, asyncio and trio.
 
@@ -47,16 +100,26 @@ class AdminNotifier:
         ...     assert result.delivered
     """
 
-    __slots__ = ("_channels", "_health")
+    __slots__ = ("__weakref__", "_dedup", "_duplicates", "_health", "_outlets", "_refused", "_running")
 
     def __init__(
         self,
         *,
         sns_topic_arn: str | None = None,
-        channel: NotificationChannel | Channel | None = None,
+        channel: Target | Iterable[Target] | None = None,
+        dedup_window: Duration = 300.0,
+        dead_letters: LetterBox | None = None,
     ) -> None:
-        self._channels: tuple[Channel, ...] = (_chosen(sns_topic_arn, channel),)
+        if dead_letters is not None and not callable(getattr(dead_letters, "send_to_dlq", None)):
+            msg = f"dead_letters must be a DeadLetterQueue or None, not {dead_letters!r}"
+            raise TypeError(msg)
+        self._outlets = _outlets(_routes(sns_topic_arn, channel), dead_letters)
+        self._dedup = DedupWindow(durations.seconds("dedup_window", dedup_window))
         self._health = HealthLedger()
+        self._duplicates = 0
+        self._refused = 0
+        self._running: dict[int, TaskGroup] = {}  # by the task that entered
+        weakref.finalize(self, _last_words, self._outlets)
 
     async def send_notification(
         self,
@@ -64,6 +127,9 @@ class AdminNotifier:
         details: Mapping[str, object] | None = None,
         severity: ErrorSeverity = ErrorSeverity.ERROR,
         error_type: str | None = None,
+        *,
+        dedup_key: str | None = None,
+        resolves: ErrorSeverity | None = None,
     ) -> NotificationResult:
         """Tell the administrator.
 
@@ -72,27 +138,82 @@ class AdminNotifier:
             details: Anything else worth knowing, by name.
             severity: How bad it is; on the log channel, the level.
             error_type: The kind of error, as you name it.
+            dedup_key: Names the trouble. Told once within the notifier's ``dedup_window``, unless it got worse; the
+                next time it says how often it was left out (``repeated``).
+            resolves: How bad the trouble called ``dedup_key`` was, if this says that it is over: whoever was told of
+                that is told of its end.
 
         Returns:
             The notification's id, and what each channel did with it. Never raises an ``Exception``.
         """
-        details = _as_mapping(details)
+        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
+        if is_delivering.get():
+            return self._refuse(notification)
+        return await self._tell_once(notification)
+
+    async def announce(
+        self,
+        message: str,
+        details: Mapping[str, object] | None = None,
+        severity: ErrorSeverity = ErrorSeverity.ERROR,
+        error_type: str | None = None,
+        *,
+        dedup_key: str | None = None,
+        resolves: ErrorSeverity | None = None,
+    ) -> NotificationResult:
+        """As `send_notification`, but told even if ``dedup_key`` was told a moment ago: for who keeps count himself."""
+        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
+        return self._refuse(notification) if is_delivering.get() else await self._tell(notification)
+
+    async def _tell_once(self, notification: Notification) -> NotificationResult:
+        key = notification.dedup_key
+        if key is None:
+            return await self._tell(notification)
+        repeated = self._dedup.claim(key, notification.severity, resolved=notification.resolved, now=clock.monotonic())
+        if repeated is None:
+            self._duplicates += 1
+            return _result(notification, self._outlets, DeliveryStatus.DUPLICATE)
+        if repeated:
+            notification = replace(notification, details={"repeated": repeated, **notification.details})
+        heard = False
         try:
-            severity = ErrorSeverity(severity)
-        except ValueError:
-            # An alert with a misspelt severity is still an alert.
-            details = {"unknown_severity": severity, **details}
-            severity = ErrorSeverity.ERROR
-        notification = Notification(
-            id=dice.randbytes(8).hex(),
-            message=_text(message),
-            severity=severity,
-            error_type=None if error_type is None else _text(error_type),
-            details=details,
-            at=clock.utcnow(),
+            result = await self._tell(notification)
+            heard = result.heard
+        finally:
+            if not heard:
+                self._dedup.release(key)
+        return result
+
+    async def _tell(self, notification: Notification) -> NotificationResult:
+        severity = notification.severity if notification.resolves is None else notification.resolves
+        told = [outlet for outlet in self._outlets if severity >= outlet.route.min_severity]
+        if len(told) == 1:  # the usual case; a task group would cost more than the rest
+            return NotificationResult(id=notification.id, outcomes=(await _hand_over(told[0], notification),))
+        outcomes: dict[str, ChannelOutcome] = {}
+
+        async def tell(outlet: Outlet) -> None:
+            outcomes[outlet.name] = await _hand_over(outlet, notification)
+
+        async with anyio.create_task_group() as tasks:
+            for outlet in told:
+                tasks.start_soon(tell, outlet)
+        # A channel that raised a cancellation of its own making has told nobody.
+        lost = "it was cancelled from inside"
+        return NotificationResult(
+            id=notification.id,
+            outcomes=tuple(
+                outcomes.get(each.name) or ChannelOutcome(channel=each.name, status=DeliveryStatus.FAILED, error=lost)
+                for each in told
+            ),
         )
-        outcomes = [await _deliver(channel, notification) for channel in self._channels]
-        return NotificationResult(id=notification.id, outcomes=tuple(outcomes))
+
+    def _refuse(self, notification: Notification) -> NotificationResult:
+        self._refused += 1
+        say(
+            "not told, because it came out of a delivery (%s: %s) %r",
+            *(notification.severity, notification.message, notification.details),
+        )
+        return _result(notification, self._outlets, DeliveryStatus.REFUSED)
 
     async def send_health_check_notification(
         self,
@@ -102,8 +223,8 @@ class AdminNotifier:
         """Tell the administrator that a component's health changed.
 
         Only changes are told, and the first word about a component: call it after every check. Unhealthy is told as
-        ERROR, healthy as INFO; a recovery says how long the component was unhealthy (``unhealthy_for``, seconds). A
-        change that no channel took is told at the next check.
+        ERROR, healthy as INFO; a recovery says how long the component was unhealthy (``unhealthy_for``, seconds), and
+        goes to the channels that the outage went to. A change that no channel took is told at the next check.
 
         Args:
             is_healthy: How the component is.
@@ -113,7 +234,7 @@ class AdminNotifier:
             As `send_notification`; None when there was nothing new to tell. Never raises an ``Exception``.
         """
         details = _as_mapping(details)
-        component = _text(details.get("component", "service"))
+        component = text_of(details.get("component", "service"))
         change = self._health.observe(component, is_healthy=bool(is_healthy), now=clock.monotonic())
         if change is None:
             return None
@@ -124,79 +245,183 @@ class AdminNotifier:
                 {"component": component, **_duration(change), **details},
                 ErrorSeverity.INFO if change.is_healthy else ErrorSeverity.ERROR,
                 "health_check",
+                resolves=ErrorSeverity.ERROR if change.is_healthy and change.lasted is not None else None,
             )
-            heard = result.delivered
+            heard = result.heard
         finally:
             if not heard:
                 self._health.untold(change)
         return result
 
+    # -- digests -------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> NotifierStats:
+        """What was told, held, dropped and left out since the notifier was made."""
+        channels = {outlet.name: outlet.stats() for outlet in self._outlets}
+        return NotifierStats(channels=channels, duplicates=self._duplicates, refused=self._refused)
+
+    def next_digest(self) -> float:
+        """Seconds until a digest may be due, at most 1."""
+        waits = [outlet.due() for outlet in self._outlets]
+        return min(_IDLE, *(wait for wait in waits if wait is not None), _IDLE)
+
+    async def send_digests(self) -> None:
+        """Send every digest that is due. Who entered the notifier need not call it."""
+        async with anyio.create_task_group() as tasks:
+            for outlet in self._outlets:
+                tasks.start_soon(outlet.tell_held)
+
+    async def flush(self) -> int:
+        """Send what is held for digests now, for at most two seconds; drop the rest, and return how much that was.
+
+        What is dropped is logged, told as a ``NotificationsDropped`` event, and kept as a dead letter if there is a
+        queue. Safe while others send.
+        """
+        with anyio.move_on_after(_FLUSH_TIME - _LAST_LETTER_TIME, shield=True):
+            async with anyio.create_task_group() as tasks:
+                for outlet in self._outlets:
+                    tasks.start_soon(_flush, outlet)
+        dropped = 0
+        with anyio.move_on_after(_LAST_LETTER_TIME, shield=True):
+            for outlet in self._outlets:
+                dropped += await outlet.give_up()
+        return dropped
+
+    async def __aenter__(self) -> Self:
+        tasks = anyio.create_task_group()
+        await tasks.__aenter__()
+        self._running[anyio.get_current_task().id] = tasks
+        for outlet in self._outlets:
+            tasks.start_soon(_send_digests, outlet)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        tasks = self._running.pop(anyio.get_current_task().id)
+        tasks.cancel_scope.cancel()
+        try:
+            await tasks.__aexit__(None, None, None)
+        finally:  # a program that is cancelled has something to say, too
+            await self.flush()
+
     def __repr__(self) -> str:
-        return f"<AdminNotifier to {', '.join(map(_name_of, self._channels))}>"
+        return f"<AdminNotifier to {', '.join(outlet.name for outlet in self._outlets)}>"
 
 
-def _chosen(sns_topic_arn: str | None, channel: NotificationChannel | Channel | None) -> Channel:
+async def _hand_over(outlet: Outlet, notification: Notification) -> ChannelOutcome:
+    return await outlet.tell(notification)
+
+
+async def _send_digests(outlet: Outlet) -> None:
+    while True:
+        due = outlet.due()
+        await clock.sleep(_IDLE if due is None else due)
+        await outlet.tell_held()
+
+
+async def _flush(outlet: Outlet) -> None:
+    while await outlet.tell_held(forced=True) is not None:
+        """Whatever came meanwhile goes along."""
+
+
+# -- building ----------------------------------------------------------------------------------------------------------
+
+
+def _routes(sns_topic_arn: str | None, channel: Target | Iterable[Target] | None) -> list[Route]:
     if channel is None:
-        source = "sns_topic_arn" if sns_topic_arn else "the environment variable SNS_TOPIC_ARN"
-        if sns_topic_arn or settings.SNS_TOPIC_ARN.read():
-            msg = (
-                f"{source} is set, but notifications over SNS are not available yet; "
-                "pass channel=NotificationChannel.LOG to write them to the log"
-            )
-            raise ValueError(msg)
-        return LogChannel()
-    if isinstance(channel, str):
-        allowed = "NotificationChannel.LOG or an object with a method deliver(notification)"
-        try:
-            kind = NotificationChannel(channel)
-        except ValueError:
-            msg = f"channel must be {allowed}, not {channel!r}"
-            raise ValueError(msg) from None
-        if kind is not NotificationChannel.LOG:
-            msg = f"channel must be {allowed}, not {kind!s}, which is not available yet"
-            raise ValueError(msg)
-        return LogChannel()
-    if isinstance(channel, type) or not callable(getattr(channel, "deliver", None)):
-        msg = f"channel must be a NotificationChannel or an object with a method deliver(notification), not {channel!r}"
-        raise TypeError(msg)
-    return channel
+        topic = sns_topic_arn or settings.SNS_TOPIC_ARN.read()
+        return [_route(LogChannel() if topic is None else NotificationChannel.SNS, topic)]
+    if isinstance(channel, (str, type)) or not isinstance(channel, Iterable):
+        return [_route(channel, sns_topic_arn)]
+    routes = [_route(each, sns_topic_arn) for each in channel]
+    if not routes:
+        msg = "channel must be at least one channel; leave it out for the log"
+        raise ValueError(msg)
+    return routes
 
 
-async def _deliver(channel: Channel, notification: Notification) -> ChannelOutcome:
-    name = _name_of(channel)
+def _route(channel: Target, sns_topic_arn: str | None) -> Route:
+    if isinstance(channel, Route):
+        return channel
+    if not isinstance(channel, str):
+        return Route(channel)
     try:
-        await channel.deliver(notification)
-    except Exception as error:
-        why = _described(error)
-        try:
-            # The last resort: nobody may learn of it in another way.
-            _log.error(
-                "channel %s could not deliver notification %s (%s: %s): %s",
-                *(name, notification.id, notification.severity, notification.message, why),
-            )
-        except Exception as second:
-            why = f"{why}; and logging that raised {_described(second)}"
-        if events.listeners:
-            events.emit(
-                NotificationFailed(
-                    notification_id=notification.id,
-                    channel=name,
-                    severity=notification.severity,
-                    error_type=notification.error_type,
-                    error=why,
-                )
-            )
-        return ChannelOutcome(channel=name, delivered=False, error=why)
-    if events.listeners:
-        events.emit(
-            NotificationSent(
-                notification_id=notification.id,
-                channel=name,
-                severity=notification.severity,
-                error_type=notification.error_type,
-            )
-        )
-    return ChannelOutcome(channel=name, delivered=True)
+        kind = NotificationChannel(channel)
+    except ValueError:
+        kinds = ", ".join(NotificationChannel)
+        msg = f"channel must be a NotificationChannel ({kinds}) or a channel object, not {channel!r}"
+        raise ValueError(msg) from None
+    if kind is NotificationChannel.LOG:
+        return Route(LogChannel())
+    if kind is not NotificationChannel.SNS:
+        example = {"EMAIL": "EmailChannel(host=...)", "SMS": "SmsChannel('+1...')", "WEBHOOK": "WebhookChannel(url)"}
+        msg = f"channel={kind!s} needs settings: pass channel={example[kind]} in its place"
+        raise ValueError(msg)
+    topic = sns_topic_arn or settings.SNS_TOPIC_ARN.read()
+    if topic is None:
+        msg = "channel=SNS needs a topic: pass sns_topic_arn, or set the environment variable SNS_TOPIC_ARN"
+        raise ValueError(msg)
+    from resilio.alerting.aws import SnsChannel  # noqa: PLC0415 -- who logs needs nothing of this
+
+    return Route(SnsChannel(topic))
+
+
+def _outlets(routes: Iterable[Route], dead_letters: LetterBox | None) -> tuple[Outlet, ...]:
+    outlets: list[Outlet] = []
+    taken: set[str] = set()
+    for route in routes:
+        name = first = text_of(getattr(route.channel, "name", None) or type(route.channel).__name__)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{first}-{number}"
+        taken.add(name)
+        outlets.append(Outlet(name, route, dead_letters))
+    return tuple(outlets)
+
+
+def _last_words(outlets: tuple[Outlet, ...]) -> None:
+    for outlet in outlets:
+        outlet.last_words()
+
+
+# -- wording -----------------------------------------------------------------------------------------------------------
+
+
+def _notification(
+    message: object,
+    details: Mapping[str, object] | None,
+    severity: ErrorSeverity,
+    error_type: object,
+    dedup_key: object,
+    resolves: ErrorSeverity | None,
+) -> Notification:
+    details = _as_mapping(details)
+    try:
+        severity = ErrorSeverity(severity)
+        resolves = None if resolves is None else ErrorSeverity(resolves)
+    except ValueError as error:
+        # An alert with a misspelt severity is still an alert.
+        details = {"unknown_severity": severity if resolves is None else text_of(error), **details}
+        severity = ErrorSeverity.ERROR
+        resolves = None
+    return Notification(
+        id=dice.randbytes(8).hex(),
+        message=redacted(message),
+        severity=severity,
+        error_type=None if error_type is None else redacted(error_type),
+        details=_redacted(details),
+        at=clock.utcnow(),
+        dedup_key=None if dedup_key is None else redacted(dedup_key),
+        resolves=resolves,
+    )
+
+
+def _result(notification: Notification, outlets: Iterable[Outlet], status: DeliveryStatus) -> NotificationResult:
+    return NotificationResult(
+        id=notification.id, outcomes=tuple(ChannelOutcome(channel=each.name, status=status) for each in outlets)
+    )
 
 
 def _sentence(change: HealthChange) -> str:
@@ -208,11 +433,12 @@ def _sentence(change: HealthChange) -> str:
 
 
 def _duration(change: HealthChange) -> dict[str, object]:
-    return {"unhealthy_for": change.lasted} if change.is_healthy and change.lasted is not None else {}
+    return {"unhealthy_for": round(change.lasted, 3)} if change.is_healthy and change.lasted is not None else {}
 
 
-def _name_of(channel: Channel) -> str:
-    return _text(getattr(channel, "name", None) or type(channel).__name__)
+def _redacted(details: Mapping[str, object]) -> Mapping[str, object]:
+    found = redact(details)
+    return found if isinstance(found, Mapping) else {"details": found}
 
 
 def _as_mapping(details: object) -> dict[str, object]:
@@ -222,15 +448,4 @@ def _as_mapping(details: object) -> dict[str, object]:
     try:
         return dict(details) if isinstance(details, Mapping) else {"details": details}
     except Exception as error:
-        return {"details": f"<{type(details).__name__} that cannot be read: {_described(error)}>"}
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception as error:
-        return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_text(error)}".removesuffix(": ")
+        return {"details": f"<{type(details).__name__} that cannot be read: {described(error)}>"}

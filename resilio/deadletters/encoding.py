@@ -62,17 +62,21 @@ def dump(fields: Mapping[str, object]) -> bytes:
     """
     if any(map(_looks_wrapped, fields.values())):
         return _dump_wrapped(fields)
-    if _fast is not None and all(map(is_carried, fields.values())):
-        try:
-            return _fast(fields)
-        except TypeError:  # lone surrogates, and numbers of more than 64 bits
-            pass
     try:
-        return _utf8(fields).encode()
+        return _dump_fast(fields) or _utf8(fields).encode()
     except UnicodeEncodeError:
         return _dump_wrapped(fields)
     except (TypeError, ValueError):  # a message that was taken out of its tags
         return _dump_wrapped({name: carry(each, name=name, encoder=STANDARD) for name, each in fields.items()})
+
+
+def _dump_fast(fields: Mapping[str, object]) -> bytes | None:
+    if _fast is None or not all(map(is_carried, fields.values())):
+        return None
+    try:
+        return _fast(fields)
+    except TypeError:  # lone surrogates, and numbers of more than 64 bits
+        return None
 
 
 def with_message(body: bytes, message: object) -> bytes:

@@ -18,6 +18,8 @@ from unittest.mock import patch
 from resilio._core import clock, durations
 from resilio.alerting import notifier as alerting
 from resilio.alerting.notifier import AdminNotifier
+from resilio.alerting.outlet import attempt
+from resilio.alerting.route import Route
 from resilio.errors import ErrorSeverity
 from resilio.testing.recorder_text import often
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
-    from resilio.alerting.channels import Channel
     from resilio.alerting.notification import ChannelOutcome, Notification
+    from resilio.alerting.outlet import Outlet
 
 __all__ = ("Notifications", "Told")
 
@@ -56,9 +58,9 @@ class Notifications:
     """A channel that keeps what it is given, and between ``with`` and the end of the block the only one of the process.
 
     Meanwhile every `AdminNotifier`, whenever it was made, tells this object in place of its own channels: no mail is
-    sent, nothing is logged, and each notification counts as delivered. `notifier` is one to hand to the code under
-    test; outside of a block that alone is recorded. To let deliveries fail, take fault injection:
-    ``faults.on(notifications.deliver).first(1).raises(ConnectionError)``.
+    sent, nothing is logged, each notification counts as delivered at once, and none waits for a digest. `notifier` is
+    one to hand to the code under test; outside of a block that alone is recorded. To let deliveries fail, take fault
+    injection: ``faults.on(notifications.deliver).first(1).raises(ConnectionError)``.
 
     Safe to use from any thread and any event loop.
     """
@@ -66,7 +68,7 @@ class Notifications:
     name = "notifications"
 
     def __init__(self) -> None:
-        self.notifier: AdminNotifier = AdminNotifier(channel=self)
+        self.notifier: AdminNotifier = AdminNotifier(channel=Route(self, policy=None, limit=None))
         """A notifier that tells this object."""
         self._lock = threading.Lock()
         self._kept: list[tuple[Notification, str, float]] = []
@@ -76,13 +78,13 @@ class Notifications:
     # -- recording -----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        deliver = alerting._deliver  # noqa: SLF001 -- the one place through which every notification leaves
-
-        async def kept(channel: Channel, notification: Notification) -> ChannelOutcome:
-            return await deliver(channel if channel is self else _InPlaceOf(channel, self), notification)
+        async def kept(outlet: Outlet, notification: Notification) -> ChannelOutcome:
+            outcome, _ = await attempt(_InPlaceOf(outlet.name, self), outlet.name, notification)
+            return outcome
 
         self.restart()
-        self._stack.enter_context(patch.object(alerting, "_deliver", kept))
+        # The one place through which every notification goes, before its channel's limits and retries.
+        self._stack.enter_context(patch.object(alerting, "_hand_over", kept))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -206,8 +208,8 @@ class _InPlaceOf:
 
     __slots__ = ("_kept_by", "name")
 
-    def __init__(self, channel: Channel, kept_by: Notifications) -> None:
-        self.name = alerting._name_of(channel)  # noqa: SLF001 -- as results and events call it
+    def __init__(self, name: str, kept_by: Notifications) -> None:
+        self.name = name
         self._kept_by = kept_by
 
     async def deliver(self, notification: Notification) -> None:

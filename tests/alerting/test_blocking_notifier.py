@@ -11,7 +11,7 @@ import structlog
 
 import resilio.alerting.notifier
 from resilio.errors import ErrorSeverity
-from resilio.sync import AdminNotifier, NotificationChannel
+from resilio.sync import AdminNotifier, NotificationChannel, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def test_a_failing_channel_does_not_raise(caplog: pytest.LogCaptureFixture) -> N
         async def deliver(self, notification: Notification) -> None:
             raise ConnectionError(notification.id)
 
-    result = AdminNotifier(channel=Broken()).send_notification("told")
+    result = AdminNotifier(channel=Route(Broken(), policy=None)).send_notification("told")
     assert not result.delivered
     assert result.id in caplog.text
 
@@ -113,13 +113,19 @@ async def test_on_an_event_loop_it_is_refused() -> None:
 
 def test_wrong_arguments_are_refused_as_in_the_async_notifier() -> None:
     """The same checks, the same words."""
-    with pytest.raises(ValueError, match="SMS, which is not available yet"):
+    with pytest.raises(ValueError, match="channel=SMS needs settings"):
         AdminNotifier(channel=NotificationChannel.SMS)
     assert repr(AdminNotifier()) == "<AdminNotifier to LOG>"
 
 
-@pytest.mark.parametrize("method", ["__init__", "send_notification", "send_health_check_notification"])
+@pytest.mark.parametrize(
+    "method", ["__init__", "send_notification", "send_health_check_notification", "stats", "flush"]
+)
 def test_the_signatures_are_those_of_the_async_notifier(method: str) -> None:
-    """Name for name, default for default."""
-    blocking = inspect.signature(getattr(AdminNotifier, method))
-    assert blocking == inspect.signature(getattr(resilio.alerting.notifier.AdminNotifier, method))
+    """Name for name, default for default; only a queue may also be a blocking one."""
+
+    def shape(kind: type) -> list[tuple[str, object, object]]:
+        parameters = inspect.signature(getattr(kind, method)).parameters.values()
+        return [(each.name, each.kind, each.default) for each in parameters]
+
+    assert shape(AdminNotifier) == shape(resilio.alerting.notifier.AdminNotifier)

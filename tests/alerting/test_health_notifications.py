@@ -13,6 +13,7 @@ from resilio._core import clock
 from resilio.alerting import health
 from resilio.alerting.health import HealthLedger
 from resilio.alerting.notifier import AdminNotifier
+from resilio.alerting.route import Route
 from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Postbox:
 async def test_an_outage_is_one_error_and_one_recovery_with_its_duration(virtual_clock: VirtualClock) -> None:
     """Whoever checks every ten seconds tells twice: at the first failure, and when it is over."""
     box = Postbox()
-    notifier = AdminNotifier(channel=box)
+    notifier = AdminNotifier(channel=Route(box, policy=None))
     for is_healthy in (True, False, False, False, True, True):
         await notifier.send_health_check_notification(is_healthy, {"component": "openai_api"})
         await clock.sleep(10)
@@ -70,7 +71,7 @@ async def test_what_is_not_news_returns_none() -> None:
 async def test_components_are_apart() -> None:
     """One component's outage says nothing about another; without a name it is the service."""
     box = Postbox()
-    notifier = AdminNotifier(channel=box)
+    notifier = AdminNotifier(channel=Route(box, policy=None))
     for component in ("database", "queue", "database"):
         await notifier.send_health_check_notification(is_healthy=False, details={"component": component})
     await notifier.send_health_check_notification(is_healthy=False)
@@ -81,7 +82,7 @@ async def test_components_are_apart() -> None:
 async def test_the_callers_details_are_kept() -> None:
     """What the check found out goes along, and wins over what the notifier would add."""
     box = Postbox()
-    notifier = AdminNotifier(channel=box)
+    notifier = AdminNotifier(channel=Route(box, policy=None))
     await notifier.send_health_check_notification(is_healthy=False, details={"component": "db", "error": "Timeout"})
     await notifier.send_health_check_notification(is_healthy=True, details={"component": "db", "unhealthy_for": "long"})
     assert [letter.details for letter in box.letters] == [
@@ -94,7 +95,7 @@ async def test_the_callers_details_are_kept() -> None:
 async def test_a_change_that_nobody_heard_is_told_at_the_next_check(virtual_clock: VirtualClock) -> None:
     """A channel that fails loses no alert, and the duration counts from the first failure."""
     box = Postbox()
-    notifier = AdminNotifier(channel=box)
+    notifier = AdminNotifier(channel=Route(box, policy=None))
     box.closed = True
     unheard = await notifier.send_health_check_notification(is_healthy=False)
     assert unheard is not None
@@ -136,7 +137,7 @@ async def test_a_cancelled_notification_is_told_at_the_next_check() -> None:
 async def test_many_checks_at_once_tell_once() -> None:
     """A hundred tasks that find the same outage are one notification."""
     box = Postbox()
-    notifier = AdminNotifier(channel=box)
+    notifier = AdminNotifier(channel=Route(box, policy=None))
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(notifier.send_health_check_notification, False)

@@ -17,6 +17,7 @@ from resilio._core import events
 from resilio.alerting.channels import LogChannel, NotificationChannel
 from resilio.alerting.events import NotificationEvent, NotificationFailed, NotificationSent
 from resilio.alerting.notifier import AdminNotifier
+from resilio.alerting.route import Route
 from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def test_the_default_severity_is_error() -> None:
 async def test_the_result_names_the_notification_and_its_channel() -> None:
     """The id in the result is the one that the channel saw; every notification has its own."""
     box = Postbox()
-    notifier = AdminNotifier(channel=box)
+    notifier = AdminNotifier(channel=Route(box, limit=None))
     results = [await notifier.send_notification("told") for _ in range(100)]
     assert [result.id for result in results] == [letter.id for letter in box.letters]
     assert len({result.id for result in results}) == 100
@@ -158,9 +159,9 @@ async def test_a_failing_channel_never_raises_and_is_never_silent(caplog: pytest
     """The failure is in the result, in an event, and in the log together with the message that was not delivered."""
     heard: list[NotificationEvent] = []
     with events.subscribe(heard.append, NotificationEvent):
-        result = await AdminNotifier(channel=Postbox(ConnectionError("no route"))).send_notification(
-            "The disk is full", severity=ErrorSeverity.CRITICAL
-        )
+        result = await AdminNotifier(
+            channel=Route(Postbox(ConnectionError("no route")), policy=None)
+        ).send_notification("The disk is full", severity=ErrorSeverity.CRITICAL)
     assert not result.delivered
     assert [(outcome.delivered, outcome.error) for outcome in result.outcomes] == [(False, "ConnectionError: no route")]
     (event,) = heard
@@ -252,7 +253,7 @@ async def test_a_channels_error_without_text_is_described() -> None:
         (WordlessError(), "WordlessError: <WordlessError whose text raises ValueError>"),
         (OSError(), "OSError"),
     ):
-        result = await AdminNotifier(channel=Postbox(error)).send_notification("told")
+        result = await AdminNotifier(channel=Route(Postbox(error), policy=None)).send_notification("told")
         assert result.outcomes[0].error == text
 
 
@@ -287,7 +288,7 @@ async def test_interruptions_are_no_failures(error: BaseException) -> None:
     """Ctrl-C in a channel ends the caller, it is no failed delivery."""
     raised: BaseException | None = None
     try:
-        await AdminNotifier(channel=Postbox(error)).send_notification("told")
+        await AdminNotifier(channel=Route(Postbox(error), policy=None)).send_notification("told")
     except BaseException as caught:
         raised = caught
     assert raised is error
@@ -298,21 +299,26 @@ async def test_interruptions_are_no_failures(error: BaseException) -> None:
 
 @pytest.mark.parametrize(
     "channel",
-    [NotificationChannel.SNS, NotificationChannel.EMAIL, NotificationChannel.SMS, NotificationChannel.WEBHOOK],
+    [NotificationChannel.EMAIL, NotificationChannel.SMS, NotificationChannel.WEBHOOK],
 )
-async def test_a_channel_that_is_not_there_yet_is_refused(channel: NotificationChannel) -> None:
+async def test_a_kind_that_needs_settings_is_refused_with_the_way_out(channel: NotificationChannel) -> None:
     """Better no notifier than one that tells nobody."""
-    with pytest.raises(ValueError, match=rf"^channel must be .* not {channel}, which is not available yet$"):
+    with pytest.raises(ValueError, match=rf"^channel={channel} needs settings: pass channel=\w+Channel\("):
         AdminNotifier(channel=channel)
 
 
-async def test_a_topic_is_refused_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the argument or the environment variable that asks for SNS, and the way out."""
-    with pytest.raises(ValueError, match=r"^sns_topic_arn is set, .*not available yet; pass channel="):
-        AdminNotifier(sns_topic_arn="arn:aws:sns:us-east-1:123456789012:alerts")
-    monkeypatch.setenv("SNS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts")
-    with pytest.raises(ValueError, match=r"^the environment variable SNS_TOPIC_ARN is set, "):
-        AdminNotifier()
+async def test_sns_without_a_topic_is_refused() -> None:
+    """The message names the argument and the environment variable."""
+    with pytest.raises(ValueError, match=r"^channel=SNS needs a topic: pass sns_topic_arn, or set .* SNS_TOPIC_ARN$"):
+        AdminNotifier(channel=NotificationChannel.SNS)
+
+
+def test_a_topic_means_sns_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument or the environment variable is enough; a channel that was asked for wins."""
+    topic = "arn:aws:sns:us-east-1:123456789012:alerts"
+    assert repr(AdminNotifier(sns_topic_arn=topic)) == "<AdminNotifier to SNS>"
+    monkeypatch.setenv("SNS_TOPIC_ARN", topic)
+    assert repr(AdminNotifier()) == "<AdminNotifier to SNS>"
     assert repr(AdminNotifier(channel=NotificationChannel.LOG)) == "<AdminNotifier to LOG>"
 
 
@@ -325,7 +331,7 @@ async def test_no_topic_is_logging(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("channel", ["PIGEON", "log", ""])
 async def test_an_unknown_channel_is_refused(channel: str) -> None:
     """The message shows the value and what is allowed."""
-    with pytest.raises(ValueError, match=rf"^channel must be NotificationChannel.LOG or .*, not '{channel}'$"):
+    with pytest.raises(ValueError, match=rf"^channel must be a NotificationChannel .*, not '{channel}'$"):
         AdminNotifier(channel=channel)  # type: ignore[arg-type]
 
 

@@ -97,6 +97,10 @@ SHARED = {
     "TripRule",
     "Channel",
     "ChannelOutcome",
+    "Condition",
+    "Finding",
+    "Incident",
+    "Silence",
     "LogChannel",
     "Notification",
 }

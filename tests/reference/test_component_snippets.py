@@ -9,9 +9,11 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 import requests
 import structlog
+from moto.server import ThreadedMotoServer
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from snippets import Backend, QuickClock, code_of, run
@@ -296,9 +298,42 @@ def test_the_notifier_snippet_logs_both_notifications() -> None:
     assert (health["log_level"], health["component"], health["error"]) == ("error", "openai_api", "Timeout")
 
 
-def test_the_notifier_snippets_production_part_says_what_is_missing() -> None:
-    """SNS is refused when the notifier is built, not when the alert is due."""
-    with pytest.raises(ValueError, match="SNS, which is not available yet"):
+@pytest.mark.slow("starts an AWS server, and loads botocore's service descriptions")
+def test_the_notifier_snippets_production_part_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a topic, a subscriber of the topic gets both notifications, and the log nothing."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        sns, sqs = boto3.client("sns"), boto3.client("sqs")
+        topic = sns.create_topic(Name="admins")["TopicArn"]
+        queue = sqs.create_queue(QueueName="admins")["QueueUrl"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:admins")
+        monkeypatch.setenv("SNS_TOPIC_ARN", topic)
+        assert notifier_snippet(with_sns=True) == []
+        bodies = [
+            json.loads(each["Body"])
+            for each in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        ]
+    finally:
+        server.stop()
+    assert {each["Subject"] for each in bodies} == {
+        "[ERROR] Failed to process message from user",
+        "[ERROR] openai_api is unhealthy",
+    }
+    assert any("user_id: +1XXXXXXXXXX" in each["Message"] for each in bodies)
+
+
+def test_the_notifier_snippets_production_part_without_a_topic_says_what_is_missing() -> None:
+    """When the notifier is built, not when the alert is due."""
+    with pytest.raises(ValueError, match="channel=SNS needs a topic"):
         notifier_snippet(with_sns=True)
 
 

@@ -1,0 +1,160 @@
+"""Health checks: looks at components, and tells what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+
+from resilio._core import clock, durations
+from resilio._core.colour import is_awaitable
+from resilio.alerting.outlet import described
+from resilio.policies.circuit_machine import CircuitState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from resilio._core.durations import Duration
+    from resilio.alerting.component_conditions import HasStats
+    from resilio.alerting.notifier import AdminNotifier
+    from resilio.policies.circuit import CircuitSnapshot
+
+__all__ = ("HealthCheck", "HealthChecks", "HealthReport")
+
+HealthReport = tuple[bool, Mapping[str, object]]
+
+
+class _HasSnapshot(Protocol):
+    def snapshot(self) -> CircuitSnapshot: ...
+
+
+class HealthCheck:
+    """Finds out whether a component is well.
+
+    Args:
+        component: Its name.
+        probe: A function without arguments, async or plain and quick. It is well if it returns, and not if it returns
+            False or a pair ``(False, details)``, raises, or takes too long.
+        timeout: Seconds for the probe.
+
+        >>> HealthCheck("database", lambda: True)
+        <HealthCheck database>
+    """
+
+    __slots__ = ("_probe", "component", "timeout")
+
+    def __init__(self, component: str, probe: Callable[[], Any], *, timeout: Duration = 5.0) -> None:
+        if not callable(probe):
+            msg = f"probe must be a function without arguments, not {probe!r}"
+            raise TypeError(msg)
+        self.component: str = component
+        self._probe = probe
+        self.timeout: float = durations.seconds("timeout", timeout, above=0)
+
+    def __repr__(self) -> str:
+        return f"<HealthCheck {self.component}>"
+
+    @classmethod
+    def of_circuit(cls, breaker: _HasSnapshot, *, component: str | None = None) -> HealthCheck:
+        """Well while the breaker's circuit is not open.
+
+        Args:
+            breaker: A `CircuitBreaker`, of either kind.
+            component: The circuit's name by default.
+        """
+
+        def probe() -> HealthReport:
+            snapshot = breaker.snapshot()
+            is_shut = snapshot.state in (CircuitState.OPEN, CircuitState.FORCED_OPEN, CircuitState.HALF_OPEN)
+            return not is_shut, {"state": str(snapshot.state), "last_failure": snapshot.last_failure}
+
+        return cls(component or breaker.snapshot().name, probe)
+
+    @classmethod
+    def of_queue(
+        cls,
+        queue: HasStats,
+        *,
+        most: int = 100,
+        oldest: Duration = 3600.0,
+        component: str = "dead letters",
+    ) -> HealthCheck:
+        """Well while there are few dead letters and none is old.
+
+        Args:
+            queue: A `DeadLetterQueue`.
+            most: So many are well.
+            oldest: Seconds that a letter may lie there.
+            component: Its name.
+        """
+        limit = durations.whole("most", most)
+        age = durations.seconds("oldest", oldest)
+
+        async def probe() -> HealthReport:
+            stats = await queue.stats()
+            oldest_age = stats.oldest_age or 0.0
+            is_well = stats.total <= limit and (not stats.total or oldest_age <= age)
+            return is_well, {"letters": stats.total, "oldest_age": round(oldest_age, 1)}
+
+        return cls(component, probe)
+
+    async def look(self) -> HealthReport:
+        """Whether the component is well, and what there is to say. Never raises an ``Exception``."""
+        try:
+            with anyio.fail_after(self.timeout):
+                found = self._probe()
+                if is_awaitable(found):
+                    found = await found
+        except Exception as error:
+            return False, {"error": described(error)}
+        if isinstance(found, tuple) and len(found) == 2:  # noqa: PLR2004 -- a pair
+            is_well, details = found
+            return bool(is_well), details if isinstance(details, Mapping) else {"details": details}
+        return found is not False, {}
+
+
+class HealthChecks:
+    """Looks at components side by side, and tells the administrator of changes.
+
+    Args:
+        notifier: Who tells, and remembers what was told: only changes are, and a recovery says how long it took.
+        checks: What is looked at.
+    """
+
+    __slots__ = ("_checks", "_notifier")
+
+    def __init__(self, notifier: AdminNotifier, checks: Iterable[HealthCheck]) -> None:
+        self._notifier = notifier
+        self._checks = tuple(checks)
+        names = [each.component for each in self._checks]
+        if len(set(names)) < len(names):
+            msg = f"checks must have components of their own, not {names!r}"
+            raise ValueError(msg)
+
+    async def check(self) -> dict[str, bool]:
+        """Look once at all of them, tell what changed, and return whether each is well."""
+        found: dict[str, bool] = {}
+
+        async def look(check: HealthCheck) -> None:
+            is_well, details = await check.look()
+            found[check.component] = is_well
+            await self._notifier.send_health_check_notification(
+                is_healthy=is_well, details={**details, "component": check.component}
+            )
+
+        async with anyio.create_task_group() as tasks:
+            for each in self._checks:
+                tasks.start_soon(look, each)
+        return {each.component: found[each.component] for each in self._checks}
+
+    async def run(self, every: Duration = 30.0) -> None:
+        """Look now and every so many seconds, until it is cancelled.
+
+        Args:
+            every: Seconds between looks, above 0.
+        """
+        pause = durations.seconds("every", every, above=0)
+        while True:
+            await self.check()
+            await clock.sleep(pause)

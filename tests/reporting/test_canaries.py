@@ -1,0 +1,138 @@
+"""A secret that is put into every corner of an error comes out of none."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+import structlog
+
+from resilio import (
+    AdminNotifier,
+    DeadLetterQueue,
+    ErrorHandler,
+    ErrorMessageProvider,
+    ErrorReported,
+    ErrorTracker,
+    IntegrationError,
+    Redactor,
+    ValidationError,
+    enhance_error_context,
+    log_events,
+    log_operation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from resilio.testing import EventRecorder
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "Canary4711xyzzy"
+SHAPES = [
+    f"https://user:{CANARY}@example.com/path",
+    f"Authorization: Bearer {CANARY}",
+    f"password={CANARY}",
+    f'{{"apiKey": "{CANARY}"}}',
+    f"Cookie: session={CANARY}; theme=dark",
+]
+
+
+class Carrier(Exception):  # noqa: N818
+    """An error that holds a secret wherever it can."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, {"token": CANARY})
+        self.password = CANARY
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No log configuration from before."""
+    monkeypatch.delenv("SNS_TOPIC_ARN", raising=False)
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+def thrown(text: str) -> Exception:
+    """An error with the secret in message, arguments, notes, cause, group, attributes and local variables."""
+    password = CANARY
+
+    def inner(secret: str) -> None:
+        note = f"said {secret}"
+        raise Carrier(text) from ExceptionGroup(text, [ValueError(text), KeyError(note)])
+
+    try:
+        inner(password)
+    except Carrier as error:
+        error.add_note(text)
+        if error.__cause__ is not None:
+            error.__cause__.add_note(text)
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize("text", SHAPES)
+@pytest.mark.parametrize("configured", [True, False], ids=["structlog", "stdlib"])
+async def test_a_canary_appears_nowhere(
+    text: str,
+    configured: bool,  # noqa: FBT001 -- a parameter of the test
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    resilio_events: EventRecorder,
+) -> None:
+    """Not in the log, the report, the letter, the notification, the tracker and its file, nor what the user reads."""
+    caplog.set_level(logging.DEBUG)
+    written: list[Any] = []
+    if configured:
+        structlog.configure(processors=[lambda _logger, _method, line: written.append(dict(line)) or "told"])  # type: ignore[func-returns-value]
+    messages = ErrorMessageProvider()
+    messages.register("general", "general_error", "{note} {password} {error_message} {nested} {url}")
+    tracker = ErrorTracker(path=tmp_path / "tracker.json")
+    async with DeadLetterQueue(local_file_path=tmp_path / "dead.jsonl") as letters:
+        handler = ErrorHandler(notifier=AdminNotifier(), dead_letters=letters, tracker=tracker, messages=messages)
+        with log_events(least="DEBUG"):
+            context: dict[str, Any] = {
+                "password": CANARY,
+                "note": f"tried {CANARY} and {text}",
+                "nested": {"headers": [("Authorization", CANARY)], "text": text, CANARY: 1},
+                "url": text,
+                "object": thrown(text),
+            }
+            with log_operation("outer", apiKey=CANARY, said=f"{CANARY}!"):
+                async with handler.guard(f"answer {text}", message="kept as it is", suppress=True, **context) as guard:
+                    raise thrown(text)
+            report = guard.report
+            assert report is not None
+        tracker.save()
+        letter = await letters.get(str(report.message_id))
+    seen = {
+        "report": repr(report) + json.dumps(report.to_dict()),
+        "pickle": pickle.dumps(report).decode("latin-1"),
+        "user": report.user_message,
+        "letter": repr(letter.error_info) + (tmp_path / "dead.jsonl").read_text("utf-8"),
+        "tracker": json.dumps(tracker.get_error_summary()) + (tmp_path / "tracker.json").read_text("utf-8"),
+        "log": repr(written) + caplog.text + repr([record.__dict__ for record in caplog.records]),
+        "events": repr(resilio_events.of(ErrorReported)),
+        "enhanced": json.dumps(enhance_error_context(thrown(text), context)),
+    }
+    assert len(written) + len(caplog.records) >= 3
+    assert [place for place, text in seen.items() if CANARY in text] == []
+
+
+async def test_the_value_of_a_secret_field_is_none_of_the_reports() -> None:
+    """Whose name says so, in an error of the taxonomy; nor is a text of one's own that must appear nowhere."""
+    handler = ErrorHandler(log=False, redactor=Redactor(secrets=[f"own-{CANARY}"]))
+    error = ValidationError(f"'{CANARY}' is too short", field="password", value=CANARY, min_length=20)
+    report = await handler.handle(error, "sign up")
+    assert CANARY not in repr(report)
+    other = IntegrationError(f"own-{CANARY}", system="s", operation="o", why=f"own-{CANARY}")
+    assert CANARY not in repr(await handler.handle(other, f"own-{CANARY}"))
+    await anyio.lowlevel.checkpoint()
