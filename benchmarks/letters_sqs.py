@@ -58,8 +58,8 @@ def main() -> int:
 
 async def compare(url: str, rounds: int, each: int) -> float:
     """Let both send in turn, and return the median of the ratios."""
-    from aiobotocore.config import AioConfig  # type: ignore[import-untyped] # noqa: PLC0415 -- not for --help
-    from aiobotocore.session import get_session  # type: ignore[import-untyped] # noqa: PLC0415
+    from aiobotocore.config import AioConfig  # noqa: PLC0415 -- not for --help
+    from aiobotocore.session import get_session  # noqa: PLC0415
 
     config = AioConfig(max_pool_connections=50)
     async with get_session().create_client("sqs", region_name="us-east-1", endpoint_url=url, config=config) as client:

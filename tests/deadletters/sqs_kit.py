@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import boto3  # type: ignore[import-untyped]
+import boto3
 
 from resilio._core import clock
 from resilio.deadletters.letter import LetterIds, new_body
