@@ -72,8 +72,8 @@ class Held:
     __slots__ = ("first_at", "kinds", "others", "since")
 
     def __init__(self, first_at: datetime, since: float) -> None:
-        self.first_at = first_at
-        self.since = since
+        self.first_at: datetime = first_at
+        self.since: float = since
         self.kinds: dict[tuple[ErrorSeverity, str], int] = {}
         self.others: dict[ErrorSeverity, int] = {}
 

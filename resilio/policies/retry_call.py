@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resilio.policies.backoff import BackoffStrategyBase
-    from resilio.policies.retry_plan import Failure
+    from resilio.policies.retry_plan import BackoffPlan, Failure
 
 
 class RetryCall(RetryRun):
@@ -38,10 +38,10 @@ class RetryCall(RetryRun):
         started_at: float,
     ) -> None:
         # What RetryRun.__init__ does: one call less where a few hundred nanoseconds are all there is.
-        self.plan = strategy.plan
-        self.started_at = started_at
-        self.attempt = 1
-        self.previous_delay = 0.0
+        self.plan: BackoffPlan = strategy.plan
+        self.started_at: float = started_at
+        self.attempt: int = 1
+        self.previous_delay: float = 0.0
         self._earlier = []
         self._strategy = strategy
         self._fn = fn
