@@ -91,6 +91,16 @@ class AdminNotifier:
         """
         return portal.call(self._notifier.send_health_check_notification, is_healthy, details)
 
+    def redeliver(self, message: Mapping[str, Any]) -> None:
+        """Deliver a dead letter of this notifier to the channel that could not take it; as the async method.
+
+        Raises:
+            ValueError: It is no notification, or this notifier has no channel of that name.
+            DeliveryError: The channel could not take it this time either; the letter stays.
+            RuntimeError: This thread runs an event loop.
+        """
+        portal.call(self._notifier.redeliver, message)
+
     def stats(self) -> NotifierStats:
         """What was told, held, dropped and left out since the notifier was made."""
         return self._notifier.stats()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
@@ -16,6 +16,7 @@ from resilio.alerting.dedup import DedupWindow
 from resilio.alerting.health import HealthLedger
 from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
 from resilio.alerting.outlet import ChannelStats, Outlet, described, is_delivering, redacted, say, text_of
+from resilio.alerting.rendering import from_document
 from resilio.alerting.route import Route
 from resilio.errors import ErrorSeverity
 from resilio.reporting.redaction import redact
@@ -252,6 +253,35 @@ class AdminNotifier:
             if not heard:
                 self._health.untold(change)
         return result
+
+    async def redeliver(self, message: Mapping[str, Any]) -> None:
+        """Deliver a dead letter of this notifier to the channel that could not take it: the queue's ``reprocessor``.
+
+            async def again(message):
+                await admin.redeliver(message)
+
+            untold = DeadLetterQueue(local_file_path="untold.jsonl", reprocessor=again)
+            admin = AdminNotifier(channel=[...], dead_letters=untold)
+            await untold.reprocess_all()
+
+        Args:
+            message: The message of the letter.
+
+        Raises:
+            ValueError: It is no notification, or this notifier has no channel of that name.
+            DeliveryError: The channel could not take it this time either; the letter stays.
+        """
+        try:
+            name, document = message["channel"], message["notification"]
+        except (KeyError, TypeError) as error:
+            msg = f"not a dead letter of a notifier: it has no {error}"
+            raise ValueError(msg) from error
+        notification = from_document(document)
+        for outlet in self._outlets:
+            if outlet.name == name:
+                return await outlet.redeliver(notification)
+        msg = f"this notifier has no channel {name!r}, only {', '.join(outlet.name for outlet in self._outlets)}"
+        raise ValueError(msg)
 
     # -- digests -------------------------------------------------------------------------------------------------------
 

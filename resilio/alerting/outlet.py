@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from resilio._core import clock, events
+from resilio.alerting.errors import DeliveryError
 from resilio.alerting.events import NotificationFailed, NotificationsDropped, NotificationSent
 from resilio.alerting.notification import ChannelOutcome, DeliveryStatus
 from resilio.alerting.rendering import as_document
@@ -143,6 +144,17 @@ class Outlet:
         else:
             self._add(failed=notification.count, letters=int(bool(letter)))
         return outcome
+
+    async def redeliver(self, notification: Notification) -> None:
+        """Deliver what could not be delivered before; it is not kept again, for it is a dead letter still.
+
+        Raises:
+            DeliveryError: It could not be delivered this time either.
+        """
+        outcome, _ = await attempt(self.route.channel, self.name, notification, policy=self.route.policy)
+        if not outcome.delivered:
+            raise DeliveryError(outcome.error, channel=self.name, retryable=True)
+        self._add(delivered=1, told=notification.count)
 
     async def _keep(self, notification: Notification, why: str) -> str:
         """Keep ``notification`` as a dead letter, if there is a queue; return the letter's id, or nothing."""

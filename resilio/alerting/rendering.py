@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from resilio.alerting.media import cut, one_line
+from resilio.alerting.notification import Notification
+from resilio.errors import ErrorSeverity
 
-if TYPE_CHECKING:
-    from resilio.alerting.notification import Notification
-
-__all__ = ("as_document", "as_fields", "as_text", "plain", "title_of")
+__all__ = ("as_document", "as_fields", "as_text", "from_document", "plain", "title_of")
 
 _DEEPEST: Final = 6
 _MOST_ITEMS: Final = 100
@@ -40,6 +40,30 @@ def as_document(notification: Notification) -> dict[str, Any]:
     if notification.dedup_key is not None:
         document["dedup_key"] = notification.dedup_key
     return document
+
+
+def from_document(document: Mapping[str, Any]) -> Notification:
+    """The notification that `as_document` made ``document`` of; a resolved one counts as the end of what it tells.
+
+    Raises:
+        ValueError: It is no such document.
+    """
+    try:
+        severity = ErrorSeverity(document["severity"])
+        return Notification(
+            id=str(document["id"]),
+            message=str(document["message"]),
+            severity=severity,
+            error_type=document["error_type"],
+            details=dict(document["details"]),
+            at=datetime.fromisoformat(document["at"]),
+            dedup_key=document.get("dedup_key"),
+            resolves=severity if document["resolved"] else None,
+            count=int(document["count"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"not a notification: {type(error).__name__}: {error}"
+        raise ValueError(msg) from error
 
 
 def as_fields(notification: Notification, *, most: int, longest: int) -> list[tuple[str, str]]:

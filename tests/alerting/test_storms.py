@@ -309,6 +309,76 @@ async def test_what_no_try_could_deliver_is_a_dead_letter(tmp_path: Path, caplog
     await queue.aclose()
 
 
+async def test_dead_letters_of_the_notifier_are_replayed_through_it(
+    tmp_path: Path, virtual_clock: VirtualClock
+) -> None:
+    """By the channel that could not take them, and by no other; what fails again stays, and is one letter still."""
+    broken, well = Postbox("broken"), Postbox("well")
+    broken.error = ConnectionError("no route")
+
+    async def again(message: dict[str, Any]) -> None:
+        await notifier.redeliver(message)
+
+    queue = DeadLetterQueue(local_file_path=tmp_path / "untold.jsonl", reprocessor=again)
+    notifier = AdminNotifier(channel=[Route(each, policy=None) for each in (broken, well)], dead_letters=queue)
+    result = await notifier.send_notification("down", {"free": 0}, ErrorSeverity.CRITICAL, dedup_key="disk")
+    summary = await queue.reprocess_all()
+    assert (summary.replayed, summary.failed) == (0, 1)
+    (letter,) = await queue.peek()
+    assert letter.error_info["error_message"] == "ConnectionError: no route"
+    broken.error = None
+    await clock.sleep(60)
+    assert (await queue.reprocess_all()).replayed == 1
+    (told,) = broken.letters
+    assert (told.id, told.message, told.severity) == (result.id, "down", ErrorSeverity.CRITICAL)
+    assert (told.details, told.dedup_key, told.resolved) == ({"free": 0}, "disk", False)
+    assert well.told == ["down"]
+    assert (await queue.stats()).total == 0
+    assert notifier.stats().channels["broken"].delivered == 1
+    await queue.aclose()
+
+
+@pytest.mark.parametrize(
+    ("message", "what"),
+    [
+        ({}, "not a dead letter of a notifier"),
+        ([], "not a dead letter of a notifier"),
+        ({"channel": "postbox", "notification": {"id": "1"}}, "not a notification: KeyError: 'severity'"),
+        ({"channel": "pager", "notification": None}, "not a notification"),
+    ],
+)
+async def test_what_is_no_letter_of_the_notifier_is_refused(message: Any, what: str) -> None:
+    """With what is wrong."""
+    with pytest.raises(ValueError, match=what):
+        await AdminNotifier(channel=Postbox()).redeliver(message)
+
+
+def test_blocking_code_replays_them_too(tmp_path: Path) -> None:
+    """The blocking notifier's `redeliver`, given to a blocking queue."""
+    box = Postbox()
+    box.error = ConnectionError()
+    letters = sync.DeadLetterQueue(local_file_path=tmp_path / "untold.jsonl")
+    notifier = sync.AdminNotifier(channel=Route(box, policy=None), dead_letters=letters)
+    notifier.send_notification("down")
+    box.error = None
+    (letter,) = letters.peek()
+    notifier.redeliver(letter.message)
+    assert box.told == ["down"]
+    letters.close()
+
+
+async def test_a_channel_that_is_gone_is_named(tmp_path: Path) -> None:
+    """A letter for it stays until there is one again."""
+    box = Postbox("pager")
+    box.error = ConnectionError()
+    queue = DeadLetterQueue(local_file_path=tmp_path / "untold.jsonl")
+    await AdminNotifier(channel=Route(box, policy=None), dead_letters=queue).send_notification("down")
+    (letter,) = await queue.peek()
+    with pytest.raises(ValueError, match="has no channel 'pager', only postbox"):
+        await AdminNotifier(channel=Postbox()).redeliver(letter.message)
+    await queue.aclose()
+
+
 async def test_a_queue_that_fails_does_not_raise(caplog: pytest.LogCaptureFixture) -> None:
     """The last resort is the log."""
 
