@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from resilio._core import durations, events
+from resilio._core import clock, durations, events
 from resilio.deadletters.encoding import dump
-from resilio.deadletters.errors import DeadLetterQueueError, MessageNotFoundError
+from resilio.deadletters.errors import DeadLetterQueueError, MessageClaimedError, MessageNotFoundError
 from resilio.deadletters.events import LetterSpilled, RemoteQueueUnavailable
 from resilio.deadletters.letter import LetterStatus
 from resilio.deadletters.letter_filter import EVERY_LETTER, LetterFilter
@@ -19,7 +20,7 @@ from resilio.deadletters.sqs_errors import LetterRefusedError
 from resilio.deadletters.store import GIVE_BACK_WITHIN, Claim, DeadLetterStats
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from resilio._core.durations import Duration
@@ -31,6 +32,7 @@ __all__ = ("ForwardingStore",)
 _LOCAL: Final = "local:"
 _REMOTE: Final = "remote:"
 _GROUPS: Final = 100
+_MOMENT: Final = 0.02
 
 
 class ForwardingStore:
@@ -294,16 +296,42 @@ class ForwardingStore:
 
     async def edit(self, letter_id: str, message: object) -> bool:
         """Put another message into a letter, and tell whether it was there."""
-        return await self.local.edit(letter_id, message) or await self.remote.edit(letter_id, message)
+        change = partial(self.local.edit, letter_id, message)
+        return await self._unless_sent(letter_id, change) or await self.remote.edit(letter_id, message)
 
     async def park(self, letter_id: str, *, parked: bool) -> bool:
         """Park a letter, or take it up again, and tell whether it was there."""
-        return await self.local.park(letter_id, parked=parked) or await self.remote.park(letter_id, parked=parked)
+        change = partial(self.local.park, letter_id, parked=parked)
+        return await self._unless_sent(letter_id, change) or await self.remote.park(letter_id, parked=parked)
 
     async def delete(self, letter_id: str) -> bool:
         """Delete a letter, claimed or not, and tell whether it was there."""
         self._forwarder.refused.discard(letter_id)
-        return await self.local.delete(letter_id) or await self.remote.delete(letter_id)
+        change = partial(self.local.delete, letter_id)
+        return await self._unless_sent(letter_id, change) or await self.remote.delete(letter_id)
+
+    async def _unless_sent(self, letter_id: str, change: Callable[[], Awaitable[bool]]) -> bool:
+        """Make a change to a letter in the file; one that is just being sent would not take it along.
+
+        A claim keeps the letter from being sent meanwhile. Somebody else's does so as well.
+        """
+        looks = 0
+        while True:
+            try:
+                claim = await self.local.claim_one(letter_id, seconds=GIVE_BACK_WITHIN)
+            except MessageNotFoundError:
+                return False
+            except MessageClaimedError:
+                looks += 1
+                if looks > 1 and letter_id not in self._forwarder.in_hand:
+                    return await change()
+                await clock.sleep(_MOMENT)  # until it was sent, or came back
+                continue
+            try:
+                return await change()
+            finally:
+                with anyio.move_on_after(GIVE_BACK_WITHIN, shield=True):
+                    await self.local.release(claim.token)
 
     async def prune(self, *, older_than: datetime | None, at_most: int | None) -> list[str]:
         """Delete what is past its time, in each of the two by itself, and return the ids."""

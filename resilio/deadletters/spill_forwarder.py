@@ -53,6 +53,8 @@ class Forwarder:
         self._calls = 0  # how often `start` was called
         self.refused: set[str] = set()
         """The ids of letters in the file that the remote store never takes."""
+        self.in_hand: set[str] = set()
+        """The ids of those that are just being sent."""
         self.is_idle: bool = False
         """Whether nothing waits in the file, as far as is known, that should be handed on."""
 
@@ -135,7 +137,12 @@ class Forwarder:
                 if not claims:
                     return count
                 self._is_up = False
-                count += await self._uninterrupted(claims, refused)
+                in_hand = {each.letter.id for each in claims}
+                self.in_hand |= in_hand
+                try:
+                    count += await self._uninterrupted(claims, refused)
+                finally:
+                    self.in_hand -= in_hand
                 self._is_up = True
         finally:
             if count and events.listeners:
