@@ -14,7 +14,7 @@ from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError
 from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded, shown, told
 from resilio.policies.policy import Iteration, Stream, operation_of
 from resilio.policies.retry_after import retry_after
-from resilio.policies.retry_plan import RetryRun, failure_of, is_plain
+from resilio.policies.retry_plan import RetryRun, is_plain
 from resilio.policies.tenacity_bridge import TenacityBridge
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ class RetryCall(RetryRun):
         failure: Failure
         if error is None:
             failure, asked = ("refused result", (shown(result),)), retry_after(result)
-        elif is_plain(error):
+        elif is_plain(error):  # its text is made only if somebody asks for it
             failure, asked = (type(error).__name__, error.args), None
         else:
-            failure, asked = failure_of(error), retry_after(error)
+            failure, asked = (type(error).__name__, (told(error).partition(": ")[2],)), retry_after(error)
         now = clock.monotonic() if plan.max_duration is not None or bridge is not None else 0.0
         step = self.decide(
             failure,

@@ -10,8 +10,6 @@ import builtins
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from resilio.policies.events import told
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,11 +35,6 @@ _TEXT_IS_THE_ARGUMENT = frozenset(
 def is_plain(error: Exception) -> bool:
     """Tell whether ``error`` is a builtin that says nothing beyond its one argument: no header, no attribute."""
     return type(error) in _TEXT_IS_THE_ARGUMENT and len(error.args) < 2 and not error.__dict__  # noqa: PLR2004 -- one
-
-
-def failure_of(error: Exception) -> Failure:
-    """What is worth remembering of an error; the text of a plain one is made only if somebody asks for it."""
-    return type(error).__name__, error.args if is_plain(error) else (told(error).partition(": ")[2],)
 
 
 @dataclass(frozen=True, slots=True)
