@@ -31,6 +31,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("anyio_backend", backends, indirect=True, scope="function")
 
 
+def pytest_runtest_setup() -> None:
+    """Forget how the test before, or an application that it ran, has configured structlog."""
+    if (structlog := sys.modules.get("structlog")) is not None:
+        structlog.reset_defaults()
+
+
 @pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
     """The backend of this run, as `pytest_generate_tests` chose it."""

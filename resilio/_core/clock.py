@@ -7,6 +7,7 @@ function: a test that installs another clock rebinds the names.
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator
 
 
@@ -44,16 +44,17 @@ class SystemClock:
     __slots__ = ()
 
     monotonic = staticmethod(time.monotonic)
-    sleep_blocking = staticmethod(time.sleep)
-
     def utcnow(self) -> datetime:
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
 
+    def sleep_blocking(self, seconds: float) -> None:
+        time.sleep(min(seconds, threading.TIMEOUT_MAX))  # 292 years; the system refuses more
+
     def wait_blocking(self, event: threading.Event, timeout: float | None) -> bool:
-        return event.wait(timeout)
+        return event.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
 
 _installed: list[Clock] = [SystemClock()]

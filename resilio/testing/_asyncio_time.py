@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from resilio.testing._timeline import pauses
+from resilio.testing._timeline import aligned, pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class AsyncioTime:
         self._real_select: Callable[[float | None], Any] = self._selector.select
         self._real_time: Callable[[], float] = loop.time
         self._real_run_in_executor: Callable[..., Any] = loop.run_in_executor
-        self._origin: float = loop.time()
+        self._origin = aligned(loop.time())
         self._reached: float = self._origin
         self._start = timeline.elapsed
         self._selector.select = self._select

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from typing import TYPE_CHECKING
 
+from resilio._core.clock import SystemClock
 from resilio.testing._timeline import pauses
 
 if TYPE_CHECKING:
@@ -58,13 +57,13 @@ class ThreadTime:
         """Block this thread for ``seconds``."""
         rest = self._sleep(seconds, None)
         if rest > 0:
-            time.sleep(rest)
+            SystemClock().sleep_blocking(rest)
 
     def wait(self, event: threading.Event, timeout: float) -> None:
         """Block this thread until ``event`` is set, at most ``timeout`` seconds (infinity is allowed)."""
         rest = self._sleep(timeout, event)
         if rest > 0:
-            event.wait(None if rest == math.inf else rest)
+            SystemClock().wait_blocking(event, rest)
 
     def _sleep(self, seconds: float, event: threading.Event | None) -> float:
         """Sleep on the line; return what is left to sleep for real because virtual time ended."""

@@ -177,17 +177,27 @@ class Timeline:
         now = self.elapsed
         return (
             self._holds > 0
-            or any(sleeper.is_due(now) for sleeper in self._asleep.values())
             or any(loop.until is not None and loop.until <= now for loop in self._loops)
             or not self._others_rest(
                 self._asleep.keys() | {loop.thread for loop in self._loops if loop.until is not None}
             )
+            # Last: a thread that rests now, or has ended, may just have set the event that a sleeper waits for.
+            or any(sleeper.is_due(now) for sleeper in self._asleep.values())
         )
 
 
 def real_time() -> float:
     """Real seconds on a scale of their own. Libraries that freeze ``time`` for a test leave this clock alone."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def aligned(now: float) -> float:
+    """The first instant at or after ``now`` from which whole seconds, and halves and quarters, are counted exactly.
+
+    An origin like 1023.123456789 rounds differently before and after 1024: an outage of ten seconds would be a little
+    shorter on a machine that happened to start a quarter of an hour ago.
+    """
+    return math.ceil(now * 1024) / 1024
 
 
 def pauses() -> Iterator[float]:

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio._core._run import GLOBAL_RUN_CONTEXT  # trio has no public way to change the clock of a running loop
 
-from resilio.testing._timeline import pauses
+from resilio.testing._timeline import aligned, pauses
 
 if TYPE_CHECKING:
     from resilio.testing._timeline import Timeline
@@ -49,7 +49,7 @@ class TrioTime(trio.abc.Clock, trio.abc.Instrument):
         self._attached = True
         self._real_clock: trio.abc.Clock = runner.clock
         self._real_threshold: float = runner.clock_autojump_threshold
-        self._origin: float = self._real_clock.current_time()
+        self._origin = aligned(self._real_clock.current_time())
         self._reached: float = self._origin
         self._start = timeline.elapsed
         runner.clock = self

@@ -17,7 +17,7 @@ from resilio._core import clock, durations
 from resilio.testing._asyncio_time import AsyncioTime
 from resilio.testing._thread_time import ThreadTime
 from resilio.testing._threads_at_work import ThreadsAtWork
-from resilio.testing._timeline import Timeline
+from resilio.testing._timeline import Timeline, aligned
 from resilio.testing._wire import Wire
 from resilio.testing._worker_jobs import anyio_jobs, trio_jobs
 
@@ -82,7 +82,7 @@ class VirtualClock:
         self._thread_time = ThreadTime(self._timeline, self._threads)
         self._loops: dict[object, AsyncioTime | TrioTime] = {}
         self._seen_jobs: set[object] = set()
-        self._origin = time.monotonic()
+        self._origin = aligned(time.monotonic())
         self._born = datetime.now(UTC)
         self._mark = (0.0, 0)
 

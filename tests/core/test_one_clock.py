@@ -55,6 +55,16 @@ def test_the_system_clock_waits_for_an_event() -> None:
     assert clock.wait_blocking(event) is True
 
 
+@pytest.mark.parametrize("timeout", [1e300, float("inf"), None])
+def test_the_system_clock_waits_as_long_as_anybody_likes(timeout: float | None) -> None:
+    """A time that the system has no number for is as good as none."""
+    event = threading.Event()
+    setter = threading.Timer(0.01, event.set)
+    setter.start()
+    assert clock.wait_blocking(event, timeout) is True
+    setter.join()
+
+
 def test_an_installed_clock_is_read_by_everybody() -> None:
     """Every function of the module asks the installed clock, and the system's again afterwards."""
     manual = ManualClock(start=5.0)

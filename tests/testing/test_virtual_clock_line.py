@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resilio.testing._timeline import Timeline
+from resilio.testing._timeline import Timeline, aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,3 +169,25 @@ def test_two_sums_that_mean_one_instant_are_one_jump(line: Timeline) -> None:
     look_poll_jump(line, two)
     assert line.jumps == [0.3]
     assert line.elapsed == 0.1 + 0.2
+
+
+def test_an_event_set_by_a_thread_that_has_just_ended_stops_time() -> None:
+    """The last worker sets what the sleeper waits for, and ends, while everyone is being looked at."""
+    sleeper = FakeSleeper(5.0)
+
+    def look(_asleep: object) -> bool:
+        sleeper.until = 0.0
+        return True
+
+    line = Timeline(look)
+    sleeper.line = line
+    line.lie_down(2, sleeper)
+    assert line.calm() is None
+
+
+@pytest.mark.parametrize("real", [1020.123456789, 4.1, 32767.999, 1_000_000 / 3])
+def test_seconds_are_whole_whenever_the_machine_was_started(real: float) -> None:
+    """Also where the machine's own count passes a power of two, after which it has one binary digit less."""
+    origin = aligned(real)
+    assert real <= origin < real + 0.001
+    assert [(origin + 0.5 + end) - (origin + 0.5) for end in range(5, 40_000, 5)] == list(range(5, 40_000, 5))
