@@ -44,6 +44,7 @@ class SystemClock:
     __slots__ = ()
 
     monotonic = staticmethod(time.monotonic)
+
     def utcnow(self) -> datetime:
         return datetime.now(UTC)
 

@@ -108,7 +108,8 @@ def test_a_failing_test_shows_what_happened_once(pytester: pytest.Pytester) -> N
     result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:asyncio", "--resilio-seed=7")
     result.assert_outcomes(failed=2)
     scheduled = "     0.000 s  RetryScheduled operation='test_a_failing_test_shows_what_happened_once.fetch' attempt=1"
-    reports = result.stdout.str().partition("short test summary info")[0]  # which repeats messages whole where CI is set
+    # Where CI is set, the summary repeats the messages whole.
+    reports = result.stdout.str().partition("short test summary info")[0]
     first, second = reports.partition("___ test_fails_by_an_assertion_of_ours")[::2]
     assert first.count("what happened, in virtual seconds:") == 1
     assert first.count(scheduled) == 1
