@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from asyncio import CancelledError
 
-_ENDINGS = (CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
+_ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def is_interruption(error: BaseException) -> bool:
@@ -13,11 +12,16 @@ def is_interruption(error: BaseException) -> bool:
 
     A group counts as soon as one of its members does: whoever is cancelled must not go on.
     """
-    if isinstance(error, _ENDINGS):
+    if isinstance(error, _ENDINGS) or _is_cancelled(error, "asyncio.exceptions", "CancelledError"):
         return True
     if isinstance(error, Exception):
         return False
     if isinstance(error, BaseExceptionGroup):
         return any(is_interruption(each) for each in error.exceptions)
-    trio = sys.modules.get("trio")
-    return trio is not None and isinstance(error, trio.Cancelled)
+    return _is_cancelled(error, "trio", "Cancelled")
+
+
+def _is_cancelled(error: BaseException, module: str, name: str) -> bool:
+    # Who has not imported the library cannot be cancelled by it; asyncio alone would be half of a breaker's import.
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(error, kind)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine
 
 T = TypeVar("T")
@@ -27,9 +27,16 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(msg)
 
 
+def running_asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of asyncio that this thread runs just now, if any; asyncio is not imported for the question."""
+    # The documented form raises instead of answering.
+    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if running is None else running()
+
+
 def in_event_loop() -> bool:
     """Tell whether this thread runs an event loop just now, asyncio's or trio's."""
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the documented form raises instead of answering
+    if running_asyncio_loop() is not None:
         return True
     trio = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_run()

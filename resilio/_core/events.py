@@ -11,18 +11,16 @@ One that raises is reported to the ``resilio`` logger and changes nothing for th
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from resilio._core import clock
+from resilio._core.mishaps import log_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-
-_log = logging.getLogger("resilio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,4 +96,4 @@ def emit(event: Event) -> None:
         try:
             each.deliver(event)
         except Exception:
-            _log.exception("listener %r failed on %r", each, event)
+            log_exception("listener %r failed on %r", each, event)

@@ -6,13 +6,13 @@ to the object that keeps the queue, so that the object belongs to no event loop.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from resilio._core import clock
+from resilio._core.drive import running_asyncio_loop
 
 if TYPE_CHECKING:
     import trio
@@ -35,7 +35,7 @@ class AsyncWaiter:
 
     def __init__(self) -> None:
         self._event = anyio.Event()
-        self._loop = asyncio._get_running_loop()  # noqa: SLF001 -- the documented form raises instead of answering
+        self._loop = running_asyncio_loop()
         self._trio = _trio_token() if self._loop is None else None
 
     def wake(self) -> bool:

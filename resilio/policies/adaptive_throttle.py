@@ -34,7 +34,6 @@ Source: "Handling Overload", Site Reliability Engineering (Google, 2016): ``max(
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 from resilio._core import clock, dice, durations, events
 from resilio._core.cancellation import is_interruption
 from resilio._core.colour import is_unfinished, refuse_unless_plain
+from resilio._core.mishaps import log_exception
 from resilio.errors import RateLimitExceededError, is_transient
 from resilio.policies.description import Description
 from resilio.policies.events import RateLimited
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
     from resilio._core.durations import Duration
     from resilio._core.pauses import Pause
     from resilio.policies.policy import AsyncCall, PlainCall
-
-_log = logging.getLogger("resilio")
 
 
 class AdaptiveThrottleBase(Policy):
@@ -137,7 +135,7 @@ class AdaptiveThrottleBase(Policy):
             return bool(self._record(error))
         except Exception:
             # A predicate of the user's. The call's own error is on its way and must not be replaced by this one.
-            _log.exception("record of an adaptive throttle failed; the call counts as refused")
+            log_exception("record of an adaptive throttle failed; the call counts as refused")
             return True
 
     def guard_coroutine(self, fn: AsyncCall) -> AsyncCall:

@@ -6,7 +6,6 @@ over plain code only, never across a call, an await, or a listener.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import deque
@@ -16,11 +15,13 @@ from typing import TYPE_CHECKING
 from resilio._core import clock, durations, events
 from resilio._core.cancellation import is_interruption
 from resilio._core.colour import UnguardableError
+from resilio._core.mishaps import log_exception
 from resilio.errors import CircuitBreakerOpenError
 from resilio.policies import nesting
+from resilio.policies.circuit_events import CallFailed, CallRejected, CallSucceeded, CircuitEvent, CircuitStateChanged
 from resilio.policies.circuit_machine import UNTRACKED, CircuitMachine, CircuitState, Outcome, Transition
-from resilio.policies.events import CallFailed, CallRejected, CallSucceeded, CircuitEvent, CircuitStateChanged, told
 from resilio.policies.rejections import cut_rejections, is_rejection_by, rejection_in
+from resilio.policies.wording import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from resilio.policies.circuit_settings import CircuitSettings, ErrorFilter
 
-_log = logging.getLogger("resilio")
 
 _rejection = CircuitBreakerOpenError.rejection
 
@@ -216,7 +216,7 @@ class Circuit:
             return not _matches(error, self.settings.ignore) and _matches(error, self.settings.record)
         except Exception:
             # A predicate of the user's. The call's own error is on its way and must not be replaced by this one.
-            _log.exception("record or ignore of circuit %r failed; the call counts as a failure", self.name)
+            log_exception("record or ignore of circuit %r failed; the call counts as a failure", self.name)
             return True
 
     # -- control ---------------------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ class Circuit:
             return durations.seconds("what recovery_timeout returned", given(failed_probes))
         except Exception:
             # It runs while a call's own error is on its way: that error must not be replaced by this one.
-            _log.exception("recovery_timeout of circuit %r failed; the break lasts %g s", self.name, _DEFAULT_BREAK)
+            log_exception("recovery_timeout of circuit %r failed; the break lasts %g s", self.name, _DEFAULT_BREAK)
             return _DEFAULT_BREAK
 
     def _probe_timeout(self, break_length: float) -> float:

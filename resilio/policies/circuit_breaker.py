@@ -51,7 +51,6 @@ of its probe. A plain function that returns a future has its outcome when the fu
 from __future__ import annotations
 
 import functools
-from asyncio import isfuture
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -375,7 +374,8 @@ class CircuitBreakerBase(Policy):
     def _guard_unfinished(
         self, ticket: int, started: float, fn: PlainCall, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if isfuture(result):  # it runs already: it keeps the ticket, and is handed over as it is
+        if hasattr(type(result), "_asyncio_future_blocking"):  # which is what `asyncio.isfuture` asks
+            # It runs already: it keeps the ticket, and is handed over as it is.
             nesting.leave(self._circuit.machine, ticket)
             result.add_done_callback(functools.partial(self._book_future, ticket, started))
             return result

@@ -7,77 +7,26 @@ Events hold no exception objects, only their class names and texts, so that keep
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from resilio._core.events import Event
+from resilio.policies.circuit_events import CallFailed, CallRejected, CallSucceeded, CircuitEvent, CircuitStateChanged
 
-if TYPE_CHECKING:
-    from resilio.policies.circuit_machine import CircuitState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircuitEvent(Event):
-    """Anything a circuit tells.
-
-    Attributes:
-        circuit: Its name; private circuits are all called ``"unnamed"``.
-    """
-
-    circuit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircuitStateChanged(CircuitEvent):
-    """A circuit went from one state to another.
-
-    Attributes:
-        number: Counts this circuit's transitions from 1: the order in which they happened.
-        retry_after: Seconds until an open circuit lets a probe through; None in other states.
-        error: The last recorded failure as text, empty if there was none.
-    """
-
-    number: int
-    before: CircuitState
-    after: CircuitState
-    retry_after: float | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallSucceeded(CircuitEvent):
-    """A call through a circuit succeeded.
-
-    Attributes:
-        duration: Seconds it took; 0.0 where no trip rule needs the time.
-    """
-
-    duration: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallFailed(CircuitEvent):
-    """A call through a circuit failed and was recorded.
-
-    Attributes:
-        duration: Seconds it took; 0.0 where no trip rule needs the time.
-        error: The failure as text.
-    """
-
-    duration: float
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRejected(CircuitEvent):
-    """A circuit did not let a call through.
-
-    Attributes:
-        state: The state that rejected it.
-        retry_after: Seconds until a call may be let through; None when nobody can tell.
-    """
-
-    state: CircuitState
-    retry_after: float | None
+__all__ = (
+    "BulkheadRejected",
+    "CallFailed",
+    "CallRejected",
+    "CallSucceeded",
+    "CircuitEvent",
+    "CircuitStateChanged",
+    "FellBack",
+    "Hedged",
+    "RateLimited",
+    "RetryEvent",
+    "RetryGivenUp",
+    "RetryScheduled",
+    "RetrySucceeded",
+    "TimedOut",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,23 +144,3 @@ class Hedged(Event):
     operation: str
     calls: int
     delay: float
-
-
-def told(error: BaseException | None, *, longest: int = 200) -> str:
-    """An error as events tell it: ``ClassName: text``, cut to ``longest`` characters; empty for None."""
-    if error is None:
-        return ""
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception as unprintable:
-        text = f"{type(error).__name__} (its text cannot be had: {type(unprintable).__name__})"
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def shown(result: object, *, longest: int = 200) -> str:
-    """A result as events tell it: its ``repr``, cut to ``longest`` characters."""
-    try:
-        text = repr(result)
-    except Exception as unprintable:
-        return f"a {type(result).__name__} (its repr cannot be had: {type(unprintable).__name__})"
-    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -57,8 +57,9 @@ from resilio._core.colour import (
     refuse_unless_plain,
 )
 from resilio.policies.description import Description
-from resilio.policies.events import FellBack, told
+from resilio.policies.events import FellBack
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, operation_of
+from resilio.policies.wording import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

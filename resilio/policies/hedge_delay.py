@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from bisect import bisect_left, insort
 from collections import deque
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from resilio._core import durations
 from resilio._core.colour import refuse_unless_plain
+from resilio._core.mishaps import log_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resilio._core.durations import Duration
-
-_log = logging.getLogger("resilio")
 
 
 class LatencyQuantile:
@@ -85,7 +83,7 @@ def checked(delay: Duration | Callable[[], float | None]) -> Callable[[], float 
             return durations.optional(durations.seconds, "what delay returned", delay())
         except Exception:
             # The call itself may well succeed: it must not fail of the question when to make another one.
-            _log.exception("the delay of a hedge failed: %r; this call is not hedged", delay)
+            log_exception("the delay of a hedge failed: %r; this call is not hedged", delay)
             return None
 
     return asked

@@ -11,11 +11,12 @@ from resilio._core import clock, dice, events
 from resilio._core.colour import UnguardableError
 from resilio._core.pauses import haste
 from resilio.errors import CircuitBreakerOpenError, RetryExhaustedError
-from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded, shown, told
+from resilio.policies.events import RetryGivenUp, RetryScheduled, RetrySucceeded
 from resilio.policies.policy import Iteration, Stream, operation_of
 from resilio.policies.retry_after import retry_after
 from resilio.policies.retry_plan import RetryRun, is_plain
 from resilio.policies.tenacity_bridge import TenacityBridge
+from resilio.policies.wording import shown, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Coroutine
 
 from resilio._core.colour import is_awaitable
-
-_log = logging.getLogger("resilio")
+from resilio._core.mishaps import log_exception
 
 
 async def close_unseen(result: object, *, may_await: bool) -> None:
@@ -27,4 +25,4 @@ async def close_unseen(result: object, *, may_await: bool) -> None:
             elif isinstance(closing, Coroutine):
                 closing.close()  # nobody can await it here
     except Exception:
-        _log.exception("closing a discarded result failed (a %s)", type(result).__name__)
+        log_exception("closing a discarded result failed (a %s)", type(result).__name__)

@@ -49,8 +49,8 @@ from resilio._core import clock, dice, durations, events
 from resilio._core.colour import FINISHED, Colour, is_unfinished, name_of, refuse_unless_plain
 from resilio._core.pauses import async_pause
 from resilio.policies.description import Description
-from resilio.policies.events import told
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream, call_any, call_plain, operation_of
+from resilio.policies.wording import told
 from resilio.testing.chaos_events import ChaosCall, ChaosInjected, ChaosWithheld
 from resilio.testing.fault_actions import FaultAction, Step
 from resilio.testing.fault_wrappers import stand_in
