@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resilio._core.events import Event
+    from resilio.deadletters.queue import DeadLetterQueue
 
 
 class HandClock:
@@ -103,3 +104,15 @@ def run_python(code: str, *args: object, measured: bool = True) -> subprocess.Co
     )
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
     return ran
+
+
+async def filled(dlq: DeadLetterQueue, count: int) -> list[str]:
+    """Letters with the messages 0, 1, 2, ..."""
+    return [
+        await dlq.send_to_dlq(number, {"error_type": "api_error", "error_message": "boom"}) for number in range(count)
+    ]
+
+
+async def statuses(dlq: DeadLetterQueue) -> list[tuple[Any, str, int]]:
+    """What each letter says, where it stands, and how often it has failed."""
+    return [(each.message, each.status.value, each.attempts) for each in await dlq.peek(1000)]
