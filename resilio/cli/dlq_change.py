@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,7 +59,7 @@ async def edit(
         if editor:
             after = _edited(before)
         elif message is not None:
-            text = click.get_text_stream("stdin").read() if message == "-" else message
+            text = sys.stdin.read() if message == "-" else message
             after = _parsed("--message", text)
         for change in changes:
             after = _changed(after, change)

@@ -114,7 +114,7 @@ async def _by_id(letters: DeadLetterQueue, ids: tuple[str, ...]) -> ReplaySummar
         except Exception as error:  # the reprocessor's
             failed[letter.id] = f"{type(error).__name__}: {error}"
     return ReplaySummary(
-        replayed=len(ids) - len(failed), failed=len(failed), errors=failed, why=f"{len(ids)} letters were tried"
+        replayed=len(ids) - len(failed), failed=len(failed), errors=failed, why="the letters named were tried"
     )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resilio.cli.console import age, preview, printable, row_text, since, stamp
+from resilio.deadletters.codec import is_sealed
 from resilio.deadletters.letter import LetterStatus
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ("letter_view", "letters_table", "stats_view")
 _STYLES = {LetterStatus.WAITING: "yellow", LetterStatus.CLAIMED: "cyan", LetterStatus.PARKED: "red"}
 _SHORT_ID = 18  # the time and the counter, which letters of one process differ in
 _WIDE = 120
+_SEALED = "(sealed: --codec opens it)"
 
 
 def letters_table(letters: Iterable[DeadLetter], width: int) -> Table:
@@ -46,12 +48,14 @@ def letters_table(letters: Iterable[DeadLetter], width: int) -> Table:
             row_text(letter.status.value, _STYLES[letter.status]),
             row_text(str(letter.attempts)),
             row_text(_error_of(letter)),
-            row_text(preview(letter.message)),
+            row_text(_SEALED, "dim") if is_sealed(letter.error_info) else row_text(preview(letter.message)),
         )
     return table
 
 
 def _error_of(letter: DeadLetter) -> str:
+    if is_sealed(letter.error_info):
+        return ""
     told = letter.error_info
     kind, text = str(told.get("error_type", "")), preview(told.get("error_message", ""))
     return f"{kind}: {text}" if kind and text else kind or text
@@ -78,25 +82,39 @@ def letter_view(letter: DeadLetter) -> Group:
             facts.add_row(name, text)
     for name, value in letter.headers.items():
         facts.add_row(row_text(f"header {name}"), Text(printable(value)))
+    if is_sealed(letter.error_info):
+        return Group(facts, *_section("message", Text(_SEALED, style="dim")))
     parts: list[RenderableType] = [facts, *_section("message", _json(letter.message))]
     error = dict(letter.error_info)
     head = ": ".join(printable(str(error.pop(name))) for name in ("error_type", "error_message") if error.get(name))
     if head:
         parts += _section("error", Text(head, style="red"))
-    if error:
-        parts.append(Padding(_json(error), (0, 2)))
+    error.pop("timestamp", None)  # when it failed last, which is told above
+    traceback = error.pop("traceback", None)
+    if isinstance(traceback, str) and traceback:
+        parts.append(_indented(_lines(traceback, style="dim")))
+    if any(error.values()):
+        parts.append(_indented(_json({name: value for name, value in error.items() if value})))
     if letter.history:
         parts += _section("history", _history(letter.history))
     return Group(*parts)
 
 
 def _section(title: str, body: RenderableType) -> list[RenderableType]:
-    return [Text(f"\n{title}", style="bold"), Padding(body, (0, 2))]
+    return [Text(f"\n{title}", style="bold"), _indented(body)]
+
+
+def _indented(body: RenderableType) -> Padding:
+    return Padding(body, (0, 0, 0, 2), expand=False)
 
 
 def _json(value: Any) -> Text:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=repr)
-    return Text("\n".join(printable(line) for line in text.split("\n")), overflow="fold")
+    return _lines(text)
+
+
+def _lines(text: str, style: str = "") -> Text:
+    return Text("\n".join(printable(line) for line in text.split("\n")), overflow="fold", style=style)
 
 
 def _history(history: Iterable[Mapping[str, Any]]) -> Table:
