@@ -34,6 +34,7 @@ __all__ = (
     "filtered",
     "find",
     "in_loop",
+    "is_url",
     "matching",
     "on_a_queue",
     "opened",
@@ -76,13 +77,18 @@ def _files(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return [CompletionItem(incomplete, type="file")]
 
 
+def is_url(place: str) -> bool:
+    """Whether a place is a remote queue, rather than a file."""
+    return place.startswith(("http://", "https://"))
+
+
 def store_at(place: str, region: str | None, *, may_be_new: bool) -> Store:
     """The store at a path or URL.
 
     Raises:
         CommandFailedError: There is no such file, and it is not to be made.
     """
-    if place.startswith(("http://", "https://")):
+    if is_url(place):
         from resilio.deadletters.sqs_store import SqsStore  # noqa: PLC0415 -- only for those who use it
 
         return SqsStore(place, region=region)
