@@ -93,7 +93,7 @@ class DeadLetterQueue:
     ``RuntimeError`` on a thread that runs an event loop.
     """
 
-    __slots__ = ("_queue",)
+    __slots__ = ("__weakref__", "_queue")
 
     def __init__(
         self,

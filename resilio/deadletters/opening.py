@@ -16,7 +16,7 @@ from resilio.deadletters.threaded_store import ThreadedStore
 if TYPE_CHECKING:
     from resilio.deadletters.store import Store
 
-__all__ = ("Place",)
+__all__ = ("Place", "local_store")
 
 _DEFAULT_PATH: Final = "./local_dlq.json"
 _DATABASES: Final = (".db", ".sqlite", ".sqlite3")
@@ -120,14 +120,18 @@ class Place:
         return ForwardingStore(remote, self._local())
 
     def _local(self) -> Store:
-        path = self.path
-        if path is None:  # pragma: no cover -- whoever has no queue has a file
+        if self.path is None:  # pragma: no cover -- whoever has no queue has a file
             raise AssertionError
-        if path.suffix.lower() in _DATABASES:
-            from resilio.deadletters.sqlite_store import SqliteStore  # noqa: PLC0415 -- see above
+        return local_store(self.path)
 
-            return ThreadedStore(SqliteStore(path))
-        return ThreadedStore(Journal(path))
+
+def local_store(path: Path) -> Store:
+    """The store for a file: SQLite where its name ends as a database's does, else a journal."""
+    if path.suffix.lower() in _DATABASES:
+        from resilio.deadletters.sqlite_store import SqliteStore  # noqa: PLC0415 -- only for those who use it
+
+        return ThreadedStore(SqliteStore(path))
+    return ThreadedStore(Journal(path))
 
 
 def _text(name: str, value: object) -> str | None:
