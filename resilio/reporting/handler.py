@@ -214,6 +214,9 @@ class ErrorHandlerBase:
             msg = "message needs a handler with dead_letters, which would keep it"
             raise ValueError(msg)
 
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self  # whoever copies what holds it goes on counting in the same place
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self._tracker!r}>"
 

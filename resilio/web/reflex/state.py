@@ -13,6 +13,7 @@ from reflex.event import Event, EventHandler, EventSpec
 from reflex.istate.proxy import StateProxy
 from reflex_base.event.context import EventContext
 from reflex_base.utils.exceptions import ImmutableStateError
+from reflex_base.vars.base import Field
 
 from resilio._core import clock
 from resilio.reporting.handler import ErrorHandlerBase  # noqa: TC001 -- Reflex evaluates annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from resilio.web.state.handler_call import FailedCall, HandlerCall
 
 __all__ = ("ErrorStateMixin",)
+
+_SETTINGS = ("error_handler", "error_clear_after", "error_toasts")
 
 
 class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
@@ -49,9 +52,14 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
         error_context: What may be shown besides, by name, redacted; see `resilio.web.state.ErrorStateMixin`. Goes to
             the browser.
         retry_possible: Whether `retry_operation` would do something.
-        error_handler: Reports the errors; a plain `ErrorHandler` by default. Set it in your class.
-        error_clear_after: Seconds until a message clears; None or 0 for never. Set it in your class.
-        error_toasts: Whether each error pops up as a toast, too. Set it in your class.
+        error_handler: Reports the errors; a plain `ErrorHandler` by default.
+        error_clear_after: Seconds until a message clears; None or 0 for never.
+        error_toasts: Whether each error pops up as a toast, too.
+
+    The last three are settings of your class, not vars: ``error_clear_after: ClassVar = 10.0``.
+
+    Raises:
+        TypeError: A class sets one of the settings without ``ClassVar``, and so would send it to the browser.
 
     Errors of background handlers (``@rx.event(background=True)``) are shown under the state's lock, which is taken if
     the handler does not hold it.
@@ -70,6 +78,13 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
 
     _failed_call: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
     _errors_shown: int = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        for name in _SETTINGS:
+            if isinstance(inspect.getattr_static(cls, name), Field):
+                msg = f"{cls.__qualname__}.{name} is a setting, not a var: declare it as {name}: ClassVar = ..."
+                raise TypeError(msg)
+        super().__init_subclass__(**kwargs)
 
     @rx.event
     def clear_error(self) -> None:
