@@ -47,7 +47,9 @@ class Client:
         self._processor = BaseStateEventProcessor(backend_exception_handler=handler, graceful_shutdown_timeout=2)
 
         async def emit_delta(_token: str, delta: Mapping[str, Mapping[str, Any]]) -> None:
-            changed = {name.removesuffix(FIELD_MARKER): value for part in delta.values() for name, value in part.items()}
+            changed = {
+                name.removesuffix(FIELD_MARKER): value for part in delta.values() for name, value in part.items()
+            }
             self.deltas.append(changed)
 
         async def emit_event(_token: str, *events: Event) -> None:
