@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import reflex as rx
 
 from examples.proto_ddf.source import RECORDS
@@ -10,11 +12,14 @@ from resilio.web.reflex import backend_exception_handler, error_display, error_p
 
 
 def _card(title: str, *children: rx.Component) -> rx.Component:
-    return rx.card(rx.vstack(rx.heading(title, size="4"), *children, spacing="3", width="100%"), width="100%")
+    card: rx.Component = rx.card(
+        rx.vstack(rx.heading(title, size="4"), *children, spacing="3", width="100%"), width="100%"
+    )
+    return card
 
 
 def _status(status: rx.Var[str] | str, message: rx.Var[str] | str, name: str) -> rx.Component:
-    return rx.hstack(
+    row: rx.Component = rx.hstack(
         rx.badge(
             status,
             color_scheme=rx.match(status, ("success", "green"), ("error", "red"), ("idle", "gray"), "blue"),
@@ -24,6 +29,7 @@ def _status(status: rx.Var[str] | str, message: rx.Var[str] | str, name: str) ->
         align="center",
         wrap="wrap",
     )
+    return row
 
 
 def generation() -> rx.Component:
@@ -49,6 +55,7 @@ def generation() -> rx.Component:
 
 def source() -> rx.Component:
     """The data source, and the switch that breaks it."""
+    sync: Any = SyncState.sync_records  # mypy cannot read the type that Reflex gives its handlers
     return _card(
         "Connect a data source",
         rx.hstack(
@@ -56,7 +63,7 @@ def source() -> rx.Component:
                 list(RECORDS), placeholder="Data source", on_change=State.select_source, value=State.selected_source
             ),
             rx.button("Connect", on_click=State.connect_source, loading=State.integration_status == "connecting"),
-            rx.button("Sync", on_click=SyncState.sync_records("warehouse"), variant="soft"),
+            rx.button("Sync", on_click=sync("warehouse"), variant="soft"),
             rx.spacer(),
             rx.hstack(
                 rx.switch(checked=State.source_is_up, on_change=State.flip_source, id="source-switch"),
@@ -78,7 +85,7 @@ def source() -> rx.Component:
 
 def index() -> rx.Component:
     """The page."""
-    return rx.container(
+    page: rx.Component = rx.container(
         rx.vstack(
             rx.heading("Proto-DDF", size="7"),
             error_display(State),
@@ -95,11 +102,12 @@ def index() -> rx.Component:
         size="2",
         padding_y="2rem",
     )
+    return page
 
 
 def about() -> rx.Component:
     """Another page, to leave the first one for."""
-    return rx.container(
+    page: rx.Component = rx.container(
         rx.vstack(
             rx.heading("About", size="7"),
             error_display(State),
@@ -110,6 +118,7 @@ def about() -> rx.Component:
         size="2",
         padding_y="2rem",
     )
+    return page
 
 
 app = rx.App(

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from resilio import BackoffStrategy, CircuitBreaker, IntegrationError, Pipeline, Timeout
+from resilio import BackoffStrategy, CircuitBreaker, IntegrationError, Pipeline, Timeout, ValidationError
 
 URL = os.environ.get("PROTO_DDF_SOURCE", "http://127.0.0.1:9")
 
@@ -24,8 +24,12 @@ async def load_records(source: str) -> list[dict[str, Any]]:
     """The records of a source.
 
     Raises:
-        IntegrationError: It cannot be reached, or does not know the source.
+        ValidationError: None was selected.
+        IntegrationError: It cannot be reached.
     """
+    if not source:
+        msg = "No data source selected"
+        raise ValidationError(msg, field="selected_source", value=source)
     try:
         async with httpx.AsyncClient(base_url=URL) as client:
             answer = await client.get(f"/{source}/records")

@@ -54,8 +54,9 @@ class State(ErrorStateMixin, rx.State):
         self.project_name = name
 
     @rx.event
+    @handles_errors("app_generation")
     async def generate_app(self) -> AsyncIterator[None]:
-        """Generate an application, and handle each kind of error in its own way."""
+        """Generate an application, and handle each kind of error in its own way; the decorator offers another try."""
         self.generation_status, self.generation_message = "running", ""
         yield
         try:
@@ -73,7 +74,6 @@ class State(ErrorStateMixin, rx.State):
             await self.handle_error(error, "app_generation")
             self.generation_status = "error"
         else:
-            self.clear_error()
             self.generation_status = "success"
             self.generation_message = (
                 f"Successfully generated {self.project_name} on ports {ports.frontend} and {ports.backend}!"
@@ -99,9 +99,6 @@ class State(ErrorStateMixin, rx.State):
             source = self.selected_source
             self.integration_status, self.integration_message = "connecting", ""
         try:
-            if not source:
-                msg = "No data source selected"
-                raise ValidationError(msg, field="selected_source", value=source)
             records = await load_records(source)
         except Exception:
             async with self:

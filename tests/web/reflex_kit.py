@@ -43,7 +43,7 @@ class Client:
 
         if getattr(RegistrationContext.ensure_context(), "_app", None) is None:
             rx.App()  # hydration looks it up
-        self._states = StateManagerMemory()
+        self._states: Any = StateManagerMemory()  # type: ignore[abstract]  # mypy stumbles over its overrides
         self._processor = BaseStateEventProcessor(backend_exception_handler=handler, graceful_shutdown_timeout=2)
 
         async def emit_delta(_token: str, delta: Mapping[str, Mapping[str, Any]]) -> None:
@@ -60,8 +60,8 @@ class Client:
             txid="",
             state_manager=self._states,
             enqueue_impl=self._processor.enqueue_many,
-            emit_delta_impl=emit_delta,
-            emit_event_impl=emit_event,
+            emit_delta_impl=emit_delta,  # type: ignore[arg-type]  # called by position
+            emit_event_impl=emit_event,  # type: ignore[arg-type]  # the same
         )
 
     async def __aenter__(self) -> Self:
@@ -87,7 +87,8 @@ class Client:
     async def state(self, kind: type[S]) -> S:
         """The client's state, as the server keeps it."""
         root = await self._states.get_state(BaseStateToken(ident=TOKEN, cls=kind))
-        return await root.get_state(kind)
+        state: S = await root.get_state(kind)
+        return state
 
     @property
     def shown(self) -> dict[str, Any]:

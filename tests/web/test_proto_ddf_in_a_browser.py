@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from examples.proto_ddf.__main__ import free_port, serving
 from examples.proto_ddf.source import DataSource
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import AsyncIterator
 
     from playwright.async_api import Page
@@ -39,16 +41,17 @@ def chromium() -> str:
     return found
 
 
-async def until_served(url: str, log: Path) -> None:
+def wait_until_served(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until the application is built and answers."""
-    async with httpx.AsyncClient() as client:
+    with httpx.Client() as client:
         for _ in range(1_500):
+            assert process.poll() is None, "the application has ended"
             try:
-                if (await client.get(url)).is_success:
+                if client.get(url).is_success:
                     return
             except httpx.TransportError:
-                await asyncio.sleep(0.1)
-    pytest.fail(f"the application is not served:\n{log.read_text(encoding='utf-8', errors='replace')[-4000:]}")
+                time.sleep(0.1)
+    pytest.fail("the application is not served")
 
 
 class Visit:
@@ -79,7 +82,6 @@ class Visit:
     async def keep(self, name: str) -> None:
         """Keep a screenshot; the width is part of its name."""
         width = (self.page.viewport_size or {"width": 0})["width"]
-        SCREENSHOTS.mkdir(exist_ok=True)
         await self.page.wait_for_timeout(400)  # for what slides in
         await self.page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
 
@@ -132,7 +134,8 @@ async def try_again_succeeds_after_the_source_comes_back(visit: Visit, source: D
     """The source is down, the user is told and offered another try, which connects."""
     await visit.page.get_by_role("combobox").click()
     await visit.page.get_by_role("option", name="warehouse").click()
-    source.is_up = False
+    await visit.page.locator("#source-switch").click()
+    await expect(visit.page.locator("#source-switch")).not_to_be_checked()
     await visit.click("Connect")
     await expect(visit.callout).to_contain_text("tried several times")
     await expect(visit.page.locator("#integration-status")).to_have_text("error")
@@ -222,13 +225,14 @@ def test_a_visitor_meets_errors_and_gets_over_them(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
+    SCREENSHOTS.mkdir(exist_ok=True)
     with (
         DataSource() as source,
         log.open("wb") as output,
-        serving(source.url, tmp_path, port, output=output),
+        serving(source.url, tmp_path, port, output=output) as process,
     ):
-        asyncio.run(until_served(url, log))
         try:
+            wait_until_served(url, process)
             asyncio.run(journey(url, source, tmp_path / "generated"))
         except BaseException:
             sys.stderr.write(log.read_text(encoding="utf-8", errors="replace")[-4000:])

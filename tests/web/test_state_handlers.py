@@ -393,7 +393,7 @@ def test_a_plain_handler_that_returns_what_has_not_run_yet_is_refused() -> None:
         error_handler: ClassVar = QUIET
 
         @handles_errors("x")
-        def order(self) -> Any:
+        def order(self) -> object:
             return (each for each in (1, 2))
 
     with pytest.raises(UnguardableError, match="whose errors nobody would handle"):

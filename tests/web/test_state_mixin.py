@@ -6,7 +6,7 @@ import copy
 import gc
 import pickle
 import weakref
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 import pytest
@@ -21,8 +21,10 @@ from resilio import (
     errors,
 )
 from resilio._core import clock
-from resilio.testing import VirtualClock
 from resilio.web.state import ErrorStateMixin, handles_errors
+
+if TYPE_CHECKING:
+    from resilio.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
