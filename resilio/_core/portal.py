@@ -10,6 +10,7 @@ first call, serves the whole process and ends with it; a forked child starts its
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 from concurrent.futures import CancelledError, Future
@@ -25,6 +26,8 @@ from resilio._core.drive import refuse_in_event_loop
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
+
+_log = logging.getLogger("resilio")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -160,6 +163,28 @@ def call(fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
     """
     refuse_in_event_loop(f"{getattr(innermost(fn), '__qualname__', None) or name_of(fn)}()")
     return _Call(fn, args).through(_background.portal())
+
+
+def post(fn: Callable[[*Ts], Coroutine[Any, Any, object]], *args: *Ts) -> None:
+    """Run ``await fn(*args)`` on the background loop without waiting for it; what it raises is logged.
+
+    For plain code that an event loop runs: it can neither await nor block. The background loop owns the call, and
+    cancels it at the end of the process.
+
+    Args:
+        fn: An async function.
+        args: Its positional arguments.
+
+    Safe from any thread.
+    """
+
+    async def run() -> None:
+        try:
+            await fn(*args)
+        except Exception:
+            _log.exception("a call that nobody waits for failed: %s", name_of(fn))
+
+    _background.portal().start_task_soon(run)
 
 
 def stop() -> None:

@@ -81,6 +81,11 @@ class ErrorHandlerBase:
         """Counts what this handler handles."""
         return self._tracker
 
+    @property
+    def messages(self) -> ErrorMessageProvider:
+        """The words for the user that this handler uses."""
+        return self._reporter.messages
+
     def operation(self, name: str, /, **context: object) -> LoggedOperation:
         """`log_operation` with this handler's tracker."""
         return log_operation(name, tracker=self._tracker, **context)
@@ -199,6 +204,9 @@ class ErrorHandlerBase:
         if message is not NO_MESSAGE and self._dead_letters is None:
             msg = "message needs a handler with dead_letters, which would keep it"
             raise ValueError(msg)
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self  # whoever copies what holds it goes on counting in the same place
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self._tracker!r}>"

@@ -1,0 +1,51 @@
+"""Calling a plain function later, on the event loop that runs now: asyncio's or trio's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from resilio._core import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger("resilio")
+
+
+def call_later(seconds: float, callback: Callable[[], object]) -> bool:
+    """Call ``callback()`` in ``seconds`` on this thread's event loop; it is forgotten when the loop ends before.
+
+    Nothing holds the caller: give a callback that holds only weakly what may be gone by then. What it raises is logged.
+
+    Args:
+        seconds: From now.
+        callback: A plain function that does not block.
+
+    Returns:
+        Whether there is an event loop; without one nothing will be called.
+    """
+    loop = asyncio._get_running_loop()  # noqa: SLF001 -- the documented form raises instead of answering
+    if loop is not None:
+        loop.call_later(seconds, _call, callback)
+        return True
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+
+        async def wait() -> None:
+            await clock.sleep(seconds)
+            _call(callback)
+
+        # The run owns it: it is cancelled when the program's own tasks have ended.
+        trio.lowlevel.spawn_system_task(wait, name="resilio timer")
+        return True
+    return False
+
+
+def _call(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except Exception:
+        _log.exception("what was to be done later failed: %r", callback)
