@@ -63,6 +63,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def proto_ddf(session: nox.Session) -> None:
+    """Build and serve the Proto-DDF example, a Reflex application, until Ctrl-C. Arguments go to it: --port 8000."""
+    install(session, "proto-ddf")
+    session.run("python", "-m", "examples.proto_ddf", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure what protection costs, beside the peers and the limit of a Python call, in one run; takes minutes."""
     install(session, "bench")

@@ -14,7 +14,7 @@ URL = os.environ.get("PROTO_DDF_SOURCE", "http://127.0.0.1:9")
 # Module-level: a state is pickled and there is one for each user, a circuit is one for all.
 guarded = Pipeline(
     BackoffStrategy(max_retries=2, base_delay=0.2),
-    CircuitBreaker(name="data-source", failure_threshold=12, recovery_timeout=5),
+    CircuitBreaker(name="data-source", failure_threshold=12, recovery_timeout=5, ignore=ValidationError),
     Timeout(5),
 )
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 SNAPSHOT = Path(__file__).with_name("public_api.txt")
-MODULES = ("resilio", "resilio.sync", "resilio.errors", "resilio.settings", "resilio.testing")
+MODULES = (
+    *("resilio", "resilio.sync", "resilio.errors", "resilio.settings", "resilio.testing"),
+    *("resilio.web.reflex", "resilio.web.state"),
+)
 
 
 def _signature(thing: object) -> str:
@@ -37,6 +40,8 @@ def _members(kind: type) -> Iterator[str]:
         static = inspect.getattr_static(kind, name)
         if name.startswith("_") or not (kind.__module__.startswith("resilio")):
             continue
+        if any(name in vars(base) for base in kind.__mro__ if base.__module__.startswith("reflex")):
+            continue  # a framework's, and as changeable
         if callable(static) or isinstance(static, (classmethod, staticmethod)):
             yield f"    {name}{_signature(getattr(kind, name))}"
         elif isinstance(static, property):
@@ -49,7 +54,8 @@ def _describe(module: ModuleType) -> Iterator[str]:
     for name in sorted(names):
         thing = getattr(module, name)
         if isinstance(thing, type):
-            yield f"class {name}{_signature(thing)}"
+            ours = not getattr(thing.__init__, "__module__", "").startswith("reflex")
+            yield f"class {name}{_signature(thing) if ours else ''}"
             if not issubclass(thing, BaseException):
                 yield from _members(thing)
         elif callable(thing):

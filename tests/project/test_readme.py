@@ -38,7 +38,7 @@ def test_the_example_comes_within_forty_lines() -> None:
     assert BLOCKS[0] in head
 
 
-@pytest.mark.parametrize("session", ["demo", "tests"])
+@pytest.mark.parametrize("session", ["demo", "proto_ddf", "tests"])
 def test_each_command_is_one_line_that_gets_nox_itself(session: str) -> None:
     """From a fresh clone with only Python, one line does everything."""
     lines = [line for line in README.splitlines() if line.endswith(f"nox -s {session}")]

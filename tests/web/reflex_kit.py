@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import reflex as rx
@@ -17,6 +18,8 @@ from reflex_base.utils.format import format_event_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+os.environ["REFLEX_TELEMETRY_ENABLED"] = "false"  # read with the first event: no test tells anybody
 
 S = TypeVar("S", bound=rx.State)
 
@@ -44,7 +47,7 @@ class Client:
         if getattr(RegistrationContext.ensure_context(), "_app", None) is None:
             rx.App()  # hydration looks it up
         self._states: Any = StateManagerMemory()  # type: ignore[abstract]  # mypy stumbles over its overrides
-        self._processor = BaseStateEventProcessor(backend_exception_handler=handler, graceful_shutdown_timeout=2)
+        self._processor = BaseStateEventProcessor(backend_exception_handler=handler, graceful_shutdown_timeout=0.05)
 
         async def emit_delta(_token: str, delta: Mapping[str, Mapping[str, Any]]) -> None:
             changed = {

@@ -38,7 +38,7 @@ class HandlerCall:
 
     def __init__(
         self,
-        owner: type,
+        owner: type[object],
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -46,9 +46,9 @@ class HandlerCall:
         operation: str,
         retryable: bool | None,
     ) -> None:
-        self.owner = owner
-        self.name = name
-        self.operation = operation
+        self.owner: type[object] = owner
+        self.name: str = name
+        self.operation: str = operation
         self._args = args
         self._kwargs = kwargs
         self._retryable = retryable
