@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from resilio import settings
 from resilio._core import clock, dice, durations
-from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
 from resilio.alerting.dedup import DedupWindow
 from resilio.alerting.health import HealthLedger
 from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
-from resilio.alerting.outlet import ChannelStats, Outlet, described, is_delivering, redacted, say, text_of
+from resilio.alerting.outlet import (
+    ChannelStats,
+    Outlet,
+    described,
+    is_delivering,
+    redacted,
+    redacted_details,
+    say,
+    text_of,
+)
 from resilio.alerting.rendering import from_document
-from resilio.alerting.route import Route
+from resilio.alerting.routing import outlets_of, routes_of
 from resilio.errors import ErrorSeverity
-from resilio.reporting.redaction import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -29,10 +36,9 @@ if TYPE_CHECKING:
     from resilio._core.durations import Duration
     from resilio.alerting.health import HealthChange
     from resilio.alerting.outlet import LetterBox
+    from resilio.alerting.routing import Target
 
 __all__ = ("AdminNotifier", "NotifierStats")
-
-Target = NotificationChannel | Channel | Route
 
 _FLUSH_TIME = 2.0
 _LAST_LETTER_TIME = 0.5
@@ -114,7 +120,7 @@ class AdminNotifier:
         if dead_letters is not None and not callable(getattr(dead_letters, "send_to_dlq", None)):
             msg = f"dead_letters must be a DeadLetterQueue or None, not {dead_letters!r}"
             raise TypeError(msg)
-        self._outlets = _outlets(_routes(sns_topic_arn, channel), dead_letters)
+        self._outlets = outlets_of(routes_of(sns_topic_arn, channel), dead_letters)
         self._dedup = DedupWindow(durations.seconds("dedup_window", dedup_window))
         self._health = HealthLedger()
         self._duplicates = 0
@@ -277,10 +283,43 @@ class AdminNotifier:
             msg = f"not a dead letter of a notifier: it has no {error}"
             raise ValueError(msg) from error
         notification = from_document(document)
+        await self._outlet(name).redeliver(notification)
+
+    async def test_channel(self, channel: str, *, by: str = "") -> ChannelOutcome:
+        """Deliver a test message to one channel, to see whether somebody gets it.
+
+        It goes past the severities, the storm limit and the dedup window, and is no dead letter if it fails; it is
+        tried as hard as any other.
+
+        Args:
+            channel: The channel's name, one of `channels`.
+            by: Who wants it so.
+
+        Returns:
+            What the channel did with it. Never raises an ``Exception`` of the channel.
+
+        Raises:
+            ValueError: This notifier has no channel of that name.
+        """
+        outlet = self._outlet(channel)
+        details = {"channel": channel, **({"sent_by": by} if by else {})}
+        told = "This is a test: if you read it, the channel works"
+        notification = _notification(told, details, ErrorSeverity.INFO, "test", None, None)
+        if is_delivering.get():
+            self._refuse(notification)
+            return ChannelOutcome(channel=channel, status=DeliveryStatus.REFUSED)
+        return await outlet.test(notification)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the channels, as they stand in results, events and `stats`."""
+        return tuple(outlet.name for outlet in self._outlets)
+
+    def _outlet(self, name: object) -> Outlet:
         for outlet in self._outlets:
             if outlet.name == name:
-                return await outlet.redeliver(notification)
-        msg = f"this notifier has no channel {name!r}, only {', '.join(outlet.name for outlet in self._outlets)}"
+                return outlet
+        msg = f"this notifier has no channel {name!r}, only {', '.join(self.channels)}"
         raise ValueError(msg)
 
     # -- digests -------------------------------------------------------------------------------------------------------
@@ -355,62 +394,6 @@ async def _flush(outlet: Outlet) -> None:
         """Whatever came meanwhile goes along."""
 
 
-# -- building ----------------------------------------------------------------------------------------------------------
-
-
-def _routes(sns_topic_arn: str | None, channel: Target | Iterable[Target] | None) -> list[Route]:
-    if channel is None:
-        topic = sns_topic_arn or settings.SNS_TOPIC_ARN.read()
-        return [_route(LogChannel() if topic is None else NotificationChannel.SNS, topic)]
-    if isinstance(channel, (str, type)) or not isinstance(channel, Iterable):
-        return [_route(channel, sns_topic_arn)]
-    routes = [_route(each, sns_topic_arn) for each in channel]
-    if not routes:
-        msg = "channel must be at least one channel; leave it out for the log"
-        raise ValueError(msg)
-    return routes
-
-
-def _route(channel: Target, sns_topic_arn: str | None) -> Route:
-    if isinstance(channel, Route):
-        return channel
-    if not isinstance(channel, str):
-        return Route(channel)
-    try:
-        kind = NotificationChannel(channel)
-    except ValueError:
-        kinds = ", ".join(NotificationChannel)
-        msg = f"channel must be a NotificationChannel ({kinds}) or a channel object, not {channel!r}"
-        raise ValueError(msg) from None
-    if kind is NotificationChannel.LOG:
-        return Route(LogChannel())
-    if kind is not NotificationChannel.SNS:
-        example = {"EMAIL": "EmailChannel(host=...)", "SMS": "SmsChannel('+1...')", "WEBHOOK": "WebhookChannel(url)"}
-        msg = f"channel={kind!s} needs settings: pass channel={example[kind]} in its place"
-        raise ValueError(msg)
-    topic = sns_topic_arn or settings.SNS_TOPIC_ARN.read()
-    if topic is None:
-        msg = "channel=SNS needs a topic: pass sns_topic_arn, or set the environment variable SNS_TOPIC_ARN"
-        raise ValueError(msg)
-    from resilio.alerting.aws import SnsChannel  # noqa: PLC0415 -- who logs needs nothing of this
-
-    return Route(SnsChannel(topic))
-
-
-def _outlets(routes: Iterable[Route], dead_letters: LetterBox | None) -> tuple[Outlet, ...]:
-    outlets: list[Outlet] = []
-    taken: set[str] = set()
-    for route in routes:
-        name = first = text_of(getattr(route.channel, "name", None) or type(route.channel).__name__)
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{first}-{number}"
-        taken.add(name)
-        outlets.append(Outlet(name, route, dead_letters))
-    return tuple(outlets)
-
-
 def _last_words(outlets: tuple[Outlet, ...]) -> None:
     for outlet in outlets:
         outlet.last_words()
@@ -441,7 +424,7 @@ def _notification(
         message=redacted(message),
         severity=severity,
         error_type=None if error_type is None else redacted(error_type),
-        details=_redacted(details),
+        details=redacted_details(details),
         at=clock.utcnow(),
         dedup_key=None if dedup_key is None else redacted(dedup_key),
         resolves=resolves,
@@ -464,11 +447,6 @@ def _sentence(change: HealthChange) -> str:
 
 def _duration(change: HealthChange) -> dict[str, object]:
     return {"unhealthy_for": round(change.lasted, 3)} if change.is_healthy and change.lasted is not None else {}
-
-
-def _redacted(details: Mapping[str, object]) -> Mapping[str, object]:
-    found = redact(details)
-    return found if isinstance(found, Mapping) else {"details": found}
 
 
 def _as_mapping(details: object) -> dict[str, object]:

@@ -99,6 +99,7 @@ SHARED = {
     "ChannelOutcome",
     "Condition",
     "Finding",
+    "HealthResult",
     "Incident",
     "Silence",
     "LogChannel",
