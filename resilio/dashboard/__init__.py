@@ -1,7 +1,7 @@
 """The dashboard: a mountable web application that shows what the other rooms know, and lets an operator act on it.
 
-It decides nothing by itself: it reads trackers, queues, circuits and alerts through their public objects and calls their
-methods. What it adds is who may do that, and that every action is written down. Needs the extra ``dashboard``.
+It decides nothing by itself: it reads trackers, queues, circuits and alerts, and calls their methods. What it adds is
+who may do that, and that every action is written down. Needs the extra ``dashboard``.
 """
 
 from __future__ import annotations

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -94,7 +95,7 @@ class Identity:
     role: Role = field(default=Role.READ_ONLY)
 
 
-AuthHook: TypeAlias = "Callable[[Request], Identity | Response | None | Awaitable[Identity | Response | None]]"
+AuthHook: TypeAlias = "Callable[[Request], Identity | Response | Awaitable[Identity | Response | None] | None]"
 """Says who asks, as an async or a plain and quick function: None for nobody, who gets a 401 and, where the hook has an
 attribute ``challenge``, that as ``WWW-Authenticate``; a response is sent as it is, such as a redirect to a log-in."""
 

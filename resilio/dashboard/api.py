@@ -75,6 +75,9 @@ class Api:
             Route("/api/replays/{id}", self.replay),
             Route("/api/replays/{id}/stop", self.stop, methods=["POST"]),
             Route("/api/alerts", self.alerts),
+            Route("/api/silences", self.silence, methods=["POST"]),
+            Route("/api/silences/{id}", self.end_silence, methods=["DELETE"]),
+            Route("/api/channels/{name}/test", self.test_channel, methods=["POST"]),
             Route("/api/health", self.health),
         ]
 
@@ -158,8 +161,16 @@ class Api:
     async def alerts(self, request: Request) -> Json:
         """Incidents."""
         asked(request)
-        found = await self._views.alerts()
-        return Json({"incidents": _rows(found["incidents"]), "channels": [name for name, _ in found["channels"]]})
+        found = await self._views.alert_desk()
+        return Json(
+            {
+                "incidents": _rows(found["incidents"]),
+                "history": [each.to_dict() for each in found["history"]],
+                "silences": [each.to_dict() for each in found["silences"]],
+                "rules": found["rules"],
+                "channels": [name for name, _ in found["channels"]],
+            }
+        )
 
     async def health(self, request: Request) -> Json:
         """What the health checks find."""
@@ -228,6 +239,25 @@ class Api:
         """Delete a letter, and say why."""
         who, body = asked(request).identity, await read_json(request)
         return Json({"discarded": await self._do.discard(who, [request.path_params["id"]], _text(body, "reason"))})
+
+    async def silence(self, request: Request) -> Json:
+        """Silence a rule, or all."""
+        who, body = asked(request).identity, await read_json(request)
+        seconds = _number(body, "seconds", 0.0)
+        silence = await self._do.silence(who, _text(body, "rule"), seconds, _text(body, "comment"))
+        return Json(silence.to_dict(), 201)
+
+    async def end_silence(self, request: Request) -> Json:
+        """End a silence before its time."""
+        await self._do.end_silence(asked(request).identity, request.path_params["id"])
+        return Json({"ended": request.path_params["id"]})
+
+    async def test_channel(self, request: Request) -> Json:
+        """Send a test message to a channel."""
+        outcome = await self._do.test_channel(asked(request).identity, request.path_params["name"])
+        return Json(
+            {"channel": outcome.channel, "status": str(outcome.status), "error": str(redact(outcome.error or ""))}
+        )
 
 
 def _begun(found: tuple[Replay, BackgroundTask | None]) -> Json:

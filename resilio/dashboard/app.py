@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -34,7 +31,10 @@ from resilio.reporting.tracker import ErrorTracker
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 __all__ = ("create_app",)
 
@@ -74,8 +74,8 @@ def create_app(
         loops.
 
     Raises:
-        ValueError: There is neither ``auth`` nor ``insecure_no_auth=True``, or there are both; or two health checks have
-            one component.
+        ValueError: There is neither ``auth`` nor ``insecure_no_auth=True``, or there are both; or two health checks
+            have one component.
         TypeError: An argument is something else altogether; the message names it.
         OSError: ``directory`` cannot be made.
     """
@@ -85,8 +85,8 @@ def create_app(
     _check("alerts", alerts, Alerts)
     if auth is None and insecure_no_auth is not True:
         msg = (
-            "auth must be a hook such as basic_auth({'ada': (password, Role.ALL)}): the dashboard shows messages and can "
-            "replay them; insecure_no_auth=True lets everybody in who reaches it"
+            "auth must be a hook such as basic_auth({'ada': (password, Role.ALL)}): the dashboard shows messages and "
+            "can replay them; insecure_no_auth=True lets everybody in who reaches it"
         )
         raise ValueError(msg)
     if auth is not None and insecure_no_auth:
@@ -150,6 +150,7 @@ def _assembled(
             Route("/do/letter", forms.letter, methods=["POST"]),
             Route("/do/stop", forms.stop, methods=["POST"]),
             Route("/do/circuit", forms.circuit, methods=["POST"]),
+            Route("/do/alerts", forms.alerts, methods=["POST"]),
             *api.routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
@@ -166,7 +167,8 @@ def _assembled(
 
 def _check(name: str, value: object, kind: type) -> None:
     if value is not None and not isinstance(value, kind):
-        msg = f"{name} must be of resilio.{kind.__name__}, not {value!r} ({type(value).__module__}.{type(value).__name__})"
+        found = f"{type(value).__module__}.{type(value).__qualname__}"
+        msg = f"{name} must be a resilio.{kind.__name__}, not {value!r} ({found})"
         raise TypeError(msg)
 
 

@@ -156,9 +156,11 @@ class Collector:
                 process=self.process_id,
                 rule=each.rule,
                 state=str(each.state),
+                severity=str(each.severity),
                 summary=each.summary,
                 labels={str(name): str(value) for name, value in each.labels.items()},
                 since=each.since.timestamp(),
+                told=each.told,
                 muted=each.muted,
             )
             for each in alerts.incidents()

@@ -103,6 +103,27 @@ class Forms:
         told = self._do.circuit(who, name, action, process=_one(form, "process"))
         return self._to("circuit", f"{told}.", name=name)
 
+    # -- alerts --------------------------------------------------------------------------------------------------------
+
+    async def alerts(self, request: Request) -> Response:
+        """A silence begins or ends, or a channel is tested."""
+        who, form = asked(request).identity, await read_form(request)
+        what = _one(form, "do")
+        if what == "silence":
+            silence = await self._do.silence(
+                who, _one(form, "rule"), _number(form, "seconds", 0), _one(form, "comment")
+            )
+            return self._to("alerts", f"{silence.rule or 'Everything'} is silenced.")
+        if what == "end-silence":
+            await self._do.end_silence(who, _one(form, "id"))
+            return self._to("alerts", "The silence is over.")
+        if what == "test":
+            outcome = await self._do.test_channel(who, _one(form, "channel"))
+            return self._to(
+                "alerts", f"{outcome.channel}: {outcome.status}{f', {outcome.error}' if outcome.error else ''}."
+            )
+        raise HTTPException(422, f"do must be silence, end-silence or test, not {what!r}.")
+
 
 def _one(form: Fields, name: str) -> str:
     return form.get(name, [""])[0]
@@ -115,8 +136,12 @@ def _needed(nonce: str) -> str:
 
 
 def _rate(form: Fields) -> float:
-    text = _one(form, "rate")
+    return _number(form, "rate", DEFAULT_RATE)
+
+
+def _number(form: Fields, name: str, default: float) -> float:
+    text = _one(form, name)
     try:
-        return float(text) if text else DEFAULT_RATE
+        return float(text) if text else default
     except ValueError as error:
-        raise HTTPException(422, f"rate must be a number, not {text!r}.") from error
+        raise HTTPException(422, f"{name} must be a number, not {text!r}.") from error

@@ -98,8 +98,8 @@ class Guard:
             return None
         _log("refused", f"{scope['method']} {inner}", "nobody", f"it came from {site or 'an unknown site'}")
         why = (
-            "An action must come from this dashboard itself, and the browser must say so (Sec-Fetch-Site: same-origin). "
-            "Browsers do that over HTTPS and on localhost only."
+            "An action must come from the dashboard itself, and the browser must say so (Sec-Fetch-Site: same-origin), "
+            "as browsers do over HTTPS and on localhost."
         )
         return self._error(403, why, asked)
 
@@ -140,11 +140,11 @@ def _inner_path(scope: Scope) -> str:
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
-    return "/" + path.strip("/")
+    return f"/{path.strip('/')}"
 
 
 def _moved(scope: Scope, inner: str) -> Response | None:
-    """Pages have one address each, so that relative links mean the same: the first ends in a slash, the others do not."""
+    """Where the page really is: the first ends in a slash, the others do not, so that relative links mean the same."""
     if scope["method"] not in _READING:
         return None
     raw = scope.get("raw_path")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import anyio
+import anyio.to_thread
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
@@ -17,6 +19,9 @@ from resilio.deadletters.errors import DeadLetterQueueError, MessageClaimedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from resilio.alerting.alerts import Alerts
+    from resilio.alerting.notification import ChannelOutcome
+    from resilio.alerting.silences import Silence
     from resilio.dashboard.access import Identity
     from resilio.dashboard.collector import Collector
     from resilio.dashboard.replays import Replays
@@ -207,6 +212,51 @@ class Operations:
             raise HTTPException(404, f"There is no circuit or action {error.args[0]!r} in this process.") from error
         self.log(who, Action.CIRCUIT, f"{action} {name}", told)
         return told
+
+    # -- alerts --------------------------------------------------------------------------------------------------------
+
+    async def silence(self, who: Identity, rule: str, seconds: float, comment: str) -> Silence:
+        """Tell nothing of a rule's incidents for a while; of all rules' if ``rule`` is empty."""
+        what = f"silence {rule or 'all rules'} for {seconds:g} s"
+        self._check(who, Action.SILENCE, what)
+        try:
+            silence = await anyio.to_thread.run_sync(
+                lambda: self._alerts.silence(
+                    rule or None, seconds=seconds, comment=comment[:_LONGEST_REASON], created_by=who.name
+                )
+            )
+        except ValueError as error:
+            raise HTTPException(422, f"{error}.") from error
+        self.log(who, Action.SILENCE, what, f"silenced as {silence.id}: {silence.comment}")
+        return silence
+
+    async def end_silence(self, who: Identity, silence_id: str) -> None:
+        """End a silence before its time."""
+        self._check(who, Action.SILENCE, f"end {silence_id}")
+        ended = await anyio.to_thread.run_sync(lambda: self._alerts.unsilence(silence_id, by=who.name))
+        if ended is None:
+            raise HTTPException(404, "There is no such silence that still holds.")
+        self.log(who, Action.SILENCE, f"end {silence_id}", "ended")
+
+    async def test_channel(self, who: Identity, channel: str) -> ChannelOutcome:
+        """Send a test message to a channel."""
+        self._check(who, Action.NOTIFY, f"test {channel}")
+        notifier = self._collector.sources.notifier
+        if notifier is None:
+            raise HTTPException(404, "This dashboard was made without a notifier.")
+        if channel not in notifier.channels:
+            raise HTTPException(404, f"There is no channel {channel!r}.")
+        outcome = await notifier.test_channel(channel, by=who.name)
+        told = f"{outcome.status}: {outcome.error}" if outcome.error else str(outcome.status)
+        self.log(who, Action.NOTIFY, f"test {channel}", told)
+        return outcome
+
+    @property
+    def _alerts(self) -> Alerts:
+        alerts = self._collector.sources.alerts
+        if alerts is None:
+            raise HTTPException(404, "This dashboard was made without alerts.")
+        return alerts
 
     # -- the log -------------------------------------------------------------------------------------------------------
 

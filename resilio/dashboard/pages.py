@@ -142,7 +142,7 @@ class Pages:
 
     async def alerts(self, request: Request) -> HTMLResponse:
         """Incidents, silences and channels."""
-        return self._page(request, "alerts", "alerts.html", **await self._views.alerts())
+        return self._page(request, "alerts", "alerts.html", **await self._views.alert_desk())
 
     async def health(self, request: Request) -> HTMLResponse:
         """What the health checks find."""

@@ -59,7 +59,7 @@ class Recorder:
             if heard is not None:
                 heard(event)
 
-        subscription: Subscription[Event] = subscribe(listener, CircuitStateChanged, LetterKept, CallRejected)  # type: ignore[arg-type]
+        subscription: Subscription[Event] = subscribe(listener, CircuitStateChanged, LetterKept, CallRejected)
         # The hub must not keep a dashboard alive that nobody serves any more.
         weakref.finalize(self, subscription.cancel)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -72,7 +73,7 @@ def ago(at: float | datetime | None) -> str:
 def length(seconds: float | None) -> str:
     """Seconds in words, such as ``20 s`` or ``3 h``."""
     if seconds is None:
-        return "–"
+        return "\u2013"
     if seconds < _MINUTE:
         return f"{seconds // _JUST_NOW * _JUST_NOW if seconds >= _JUST_NOW else max(seconds, 0):.0f} s"
     for unit, size, until in (("min", _MINUTE, _HOUR), ("h", _HOUR, 2 * _DAY)):
@@ -87,7 +88,7 @@ def _moment(at: float | datetime) -> datetime:
 
 def clock_time(at: float | datetime | None) -> str:
     """A time as people read it, in UTC."""
-    return "–" if at is None else f"{_moment(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "\u2013" if at is None else f"{_moment(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def iso(at: float | datetime | None) -> str:
@@ -98,7 +99,7 @@ def iso(at: float | datetime | None) -> str:
 def number(value: float | None) -> str:
     """A count with thin spaces between thousands; of fractions, one digit."""
     if value is None:
-        return "–"
+        return "\u2013"
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.2f}".replace(",", "\u202f") if abs(value) < 10 else f"{value:,.1f}".replace(",", "\u202f")  # noqa: PLR2004
     return f"{int(value):,}".replace(",", "\u202f")
@@ -120,7 +121,7 @@ def spark(counts: Sequence[int], width: int = 120, height: int = 24) -> str:
 def excerpt(value: object, longest: int = 140) -> str:
     """The beginning of a value without its secrets, on one line."""
     shown = redact(value)
-    text = shown if isinstance(shown, str) else as_text(shown)
+    text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
     text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 

@@ -11,7 +11,6 @@ from urllib.parse import parse_qs
 from starlette.exceptions import HTTPException
 
 from resilio._core import clock
-from resilio.dashboard.access import Identity
 from resilio.deadletters.letter import LetterStatus
 from resilio.deadletters.letter_filter import LetterFilter
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
+
+    from resilio.dashboard.access import Identity
 
 __all__ = ("Asked", "LetterQuery", "asked", "read_form", "read_json")
 

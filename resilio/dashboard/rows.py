@@ -1,4 +1,4 @@
-"""What the pages show, as plain rows: texts, numbers and lists of them, so that one process can hand them to another."""
+"""What the pages show, as plain rows of texts and numbers, so that one process can hand them to another."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ class IncidentRow(Row):
     """An incident of an alert rule.
 
     Attributes:
-        ended: When it was over, seconds since 1970; None while it is not.
+        told: Whether somebody was told of it.
+        muted: Whether a silence or another rule keeps it from being told.
     """
 
     rule: str = ""
@@ -165,7 +166,7 @@ class IncidentRow(Row):
     summary: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     since: float = 0.0
-    ended: float | None = None
+    told: bool = False
     muted: bool = False
 
 
@@ -252,12 +253,14 @@ class Glance:
             ValueError: It is none.
         """
         try:
-            rows = {name: [kind.from_dict(each) for each in data[name]] for name, kind in _LISTS.items()}
+            rows: dict[str, Any] = {
+                name: [kind.from_dict(each) for each in data[name]] for name, kind in _LISTS.items()
+            }
+            rows |= {name: _whole(data[name]) for name in ("total", "unique", "last_minutes", "minutes_end")}
+            rows |= {name: [_whole(each) for each in data[name]] for name in ("minutes", "letters", "rejections")}
             return cls(
-                process=ProcessRow.from_dict(data["process"]),
-                **{name: _whole(data[name]) for name in ("total", "unique", "last_minutes", "minutes_end")},
-                **{name: [_whole(each) for each in data[name]] for name in ("minutes", "letters", "rejections")},
                 has_tracker=bool(data["has_tracker"]),
+                process=ProcessRow.from_dict(data["process"]),
                 **rows,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -278,5 +281,5 @@ _LISTS: dict[str, Any] = {
 def _whole(value: object) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
         msg = f"expected a whole number, found {value!r}"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 -- likewise
     return value

@@ -35,6 +35,7 @@ _OPEN: Final = frozenset({"OPEN", "FORCED_OPEN", "HALF_OPEN"})
 _TOP: Final = 5
 _SAMPLES: Final = 5
 _CHANGES: Final = 40
+_HISTORY: Final = 20
 
 
 class Views:
@@ -242,9 +243,17 @@ class Views:
         return self._common(glances) | {
             "has_alerts": sources.alerts is not None,
             "incidents": [each for glance in glances for each in glance.incidents],
-            "audit": [] if sources.alerts is None else list(reversed(sources.alerts.audit()))[:20],
+            "history": [] if sources.alerts is None else sources.alerts.history()[:_HISTORY],
+            "audit": [] if sources.alerts is None else list(reversed(sources.alerts.audit()))[:_HISTORY],
+        }
+
+    async def alert_desk(self) -> Values:
+        """The same with what can be done about it: silences and channels, of this process."""
+        sources = self._collector.sources
+        return await self.alerts() | {
+            "rules": [] if sources.alerts is None else [each.name for each in sources.alerts.rules],
+            "silences": [] if sources.alerts is None else sources.alerts.silences(expired=True)[:_HISTORY],
             "channels": [] if sources.notifier is None else list(sources.notifier.stats().channels.items()),
-            "has_notifier": sources.notifier is not None,
         }
 
     async def health(self) -> Values:

@@ -34,18 +34,21 @@ function draw(anew) {
   }
   if (plot) plot.destroy();
   place.replaceChildren();
-  const bars = (tone, width) => ({
-    stroke: colour(tone), fill: `${colour(tone)}55`, width, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }),
+  const bars = (tone) => ({
+    stroke: colour(tone), fill: `${colour(tone)}b0`, width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.75, 12] }),
+  });
+  const curve = (tone) => ({
+    stroke: colour(tone), width: 2, points: { show: false }, paths: uPlot.paths.linear(),
   });
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   plot = new uPlot({
     width: place.clientWidth, height: place.clientHeight, legend: { show: false }, cursor: { y: false },
-    scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(4, high * 1.15)] } },
+    scales: { x: { time: true, range: (_, low, high) => [low - 30, high + 30] }, y: { range: (_, low, high) => [0, Math.max(4, high * 1.15)] } },
     axes: [
-      { ...axis, values: (_, at) => at.map((each) => new Date(each * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })) },
+      { ...axis, values: (_, at) => at.map((each) => new Date(each * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })), size: 28 },
       { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
     ],
-    series: [{}, bars("--plot-errors", 1.75), bars("--plot-letters", 1.5), bars("--plot-rejections", 1.5)],
+    series: [{}, bars("--plot-errors"), curve("--plot-letters"), curve("--plot-rejections")],
   }, data, place);
 }
 
