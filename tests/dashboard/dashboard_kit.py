@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
 PAGES = ("", "errors", "circuits", "letters", "alerts", "health")
-HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
+HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{191*1009}}"
 
 
 class Printer:
