@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from resilio._core import clock, dice
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("read_state", "write_state")
+__all__ = ("read_state", "time_of", "write_state")
 
 _STALE: Final = 60.0  # seconds after which nobody is still writing
 
@@ -65,6 +66,19 @@ def read_state(path: str | os.PathLike[str], form: str) -> dict[str, Any] | None
         raise ValueError(msg)
     del state["format"]
     return dict(state)
+
+
+def time_of(text: str) -> datetime:
+    """A time as ``isoformat()`` wrote it.
+
+    Raises:
+        ValueError: It is none, or says no zone.
+    """
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        msg = f"expected a time with its zone, found {text!r}"
+        raise ValueError(msg)
+    return found
 
 
 def _tidy(path: Path) -> None:

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from resilio._core.state_file import time_of
 from resilio.alerting.conditions import Finding
-from resilio.alerting.incidents import Incident, IncidentState, incident_id, time_of
+from resilio.alerting.incidents import Incident, IncidentState, incident_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from resilio._core.state_file import time_of
 from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-__all__ = ("Incident", "IncidentState", "incident_id", "time_of")
+__all__ = ("Incident", "IncidentState", "incident_id")
 
 
 class IncidentState(StrEnum):
@@ -121,16 +122,3 @@ def incident_id(rule: str, labels: Mapping[str, str], since: datetime) -> str:
 
 def _text(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
-
-
-def time_of(text: str) -> datetime:
-    """A time as it was saved.
-
-    Raises:
-        ValueError: It is none, or says no zone.
-    """
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        msg = f"expected a time with its zone, found {text!r}"
-        raise ValueError(msg)
-    return found

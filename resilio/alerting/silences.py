@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from resilio._core import clock, dice
+from resilio._core.state_file import time_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
 
 __all__ = ("Silence", "SilenceBook")
@@ -132,13 +134,13 @@ class SilenceBook:
         """
         now, at = clock.monotonic(), clock.utcnow()
         for each in saved:
-            ends_at = datetime.fromisoformat(each["ends_at"])
+            ends_at = time_of(each["ends_at"])
             silence = Silence(
                 id=str(each["id"]),
                 rule=None if each["rule"] is None else str(each["rule"]),
                 labels={str(name): str(value) for name, value in each["labels"].items()},
                 until=now + (ends_at - at).total_seconds(),
-                starts_at=datetime.fromisoformat(each["starts_at"]),
+                starts_at=time_of(each["starts_at"]),
                 ends_at=ends_at,
                 created_by=str(each["created_by"]),
                 comment=str(each["comment"]),

@@ -114,6 +114,7 @@ def _assembled(
     pages = Pages(views, renderer, notes, collector)
     forms = Forms(operations, notes)
     pictures = Pictures(views, renderer)
+    live = Live(pictures)
     answer = error_answer(renderer.render)
     api = Api(views, collector, operations, replays)
     everybody = Identity("everybody", Role.ALL)
@@ -145,7 +146,7 @@ def _assembled(
             Route("/replay", pages.replay),
             Route("/alerts", pages.alerts),
             Route("/health", pages.health),
-            Route("/live", Live(pictures).stream),
+            Route("/live", live.stream),
             Route("/do/letters", forms.letters, methods=["POST"]),
             Route("/do/letter", forms.letter, methods=["POST"]),
             Route("/do/stop", forms.stop, methods=["POST"]),
@@ -161,6 +162,7 @@ def _assembled(
     # Around everything, even around what answers for a failure.
     app.middleware_stack = Guard(app.build_middleware_stack(), auth=auth, everybody=everybody, error=answer)
     app.state.pictures = pictures
+    app.state.live = live
     app.state.fleet = fleet
     return app
 

@@ -94,20 +94,21 @@ class Live:
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._streams = 0
+        self.streams: int = 0
+        """How many look just now."""
 
     async def stream(self, request: Request) -> EventSourceResponse:
         """Pictures of a view for as long as somebody looks."""
         view, name = request.query_params.get("view", ""), request.query_params.get("name", "")
         if view not in VIEWS:
             raise HTTPException(404, f"There is no view {view!r}.")
-        if self._streams >= _MOST_STREAMS:
+        if self.streams >= _MOST_STREAMS:
             raise HTTPException(503, f"{_MOST_STREAMS} others look already.")
         first = await self._pictures.get(view, name)
         return _Stream(self._changes(view, name, first), ping=HEARTBEAT, send_timeout=HANG_UP_AFTER, sep="\n")
 
     async def _changes(self, view: str, name: str, first: str) -> AsyncGenerator[dict[str, Any]]:
-        self._streams += 1
+        self.streams += 1
         try:
             sent, picture = "", first
             while True:
@@ -121,7 +122,7 @@ class Live:
                     _log.debug("nothing more to show of %s %s: %s", view, name, error.detail)
                     return
         finally:
-            self._streams -= 1
+            self.streams -= 1
 
 
 class _Stream(EventSourceResponse):

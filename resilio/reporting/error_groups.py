@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from resilio._core.state_file import time_of
 from resilio.errors import ErrorSeverity
 from resilio.reporting.trace import Trace
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from resilio.reporting.latency import LatencySketch
     from resilio.reporting.plain import PlainValue
     from resilio.reporting.report import ErrorReport
@@ -116,18 +118,10 @@ class GroupRecord:
         for name in ("category", "code", "error_message", "error_type", "last_error_id", "location", "operation"):
             setattr(made, name, str(saved[name]))
         made.severity = ErrorSeverity(saved["severity"])
-        made.first_seen = _time(saved["first_seen"])
-        made.last_seen = _time(saved["last_seen"])
+        made.first_seen = time_of(saved["first_seen"])
+        made.last_seen = time_of(saved["last_seen"])
         made.trace = Trace()  # what was before the restart is not told in minutes
         return made
-
-
-def _time(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        msg = f"expected a time with its zone, found {text!r}"
-        raise ValueError(msg)
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
