@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resilio._core.state_file import time_of
 from resilio.errors import ErrorSeverity
+from resilio.reporting.trace import Trace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,7 +71,7 @@ class GroupRecord:
 
     __slots__ = (
         *("category", "code", "error_message", "error_type", "first_seen", "last_error_id", "last_seen", "location"),
-        *("operation", "severity"),
+        *("operation", "severity", "trace"),
     )
 
     def __init__(self, report: ErrorReport) -> None:
@@ -80,6 +81,7 @@ class GroupRecord:
         self.category: str = report.category
         self.code: str = report.code
         self.location: str = report.location
+        self.trace: Trace = Trace()
         self._take(report)
 
     def seen_again(self, report: ErrorReport) -> None:
@@ -93,10 +95,11 @@ class GroupRecord:
         self.operation: str = report.operation
         self.last_seen: datetime = report.timestamp
         self.last_error_id: str = report.error_id
+        self.trace.add(report.timestamp.timestamp())
 
     def group(self, fingerprint: str, count: int, excess: int) -> ErrorGroup:
         """What is shown of it."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "trace"}
         return ErrorGroup(fingerprint=fingerprint, count=count, excess=excess, **fields)
 
     def to_dict(self, fingerprint: str) -> dict[str, PlainValue]:
@@ -117,6 +120,7 @@ class GroupRecord:
         made.severity = ErrorSeverity(saved["severity"])
         made.first_seen = time_of(saved["first_seen"])
         made.last_seen = time_of(saved["last_seen"])
+        made.trace = Trace()  # what was before the restart is not told in minutes
         return made
 
 

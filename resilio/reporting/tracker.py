@@ -259,6 +259,21 @@ class ErrorTracker:
             counter = self._groups.get(fingerprint)
             return None if counter is None else _group(counter)
 
+    def group_timeline(self, fingerprint: str) -> list[tuple[float, int]]:
+        """When each five minutes of the last two hours began, and how many errors of this fingerprint came in them.
+
+        Args:
+            fingerprint: What the errors have in common.
+
+        Returns:
+            Pairs of seconds since 1970 and a count, oldest first; the last is the present five minutes. Empty as None
+            is for `group`.
+        """
+        with self._lock:
+            counter = self._groups.get(fingerprint)
+            found = [] if counter is None else counter.value.trace.series(clock.utcnow().timestamp())
+        return [(float(at), count) for at, count in found]
+
     def first_seen(self, fingerprint: str) -> datetime | None:
         """When an error with this fingerprint was first seen; None as for `group`."""
         with self._lock:

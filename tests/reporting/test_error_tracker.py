@@ -370,3 +370,21 @@ def test_threads_count_exactly(busy_threads: None) -> None:
     stats = tracker.operation("feed")
     assert stats is not None
     assert stats.count == 800
+
+
+def test_a_group_tells_when_its_errors_came(hands: HandClock) -> None:
+    """The timeline of a group has two hours in steps of five minutes, and ends now."""
+    tracker = ErrorTracker()
+    fingerprint = tracker.track_error(ValueError("a")).fingerprint
+    hands.move(hours=1)
+    for _ in range(3):
+        tracker.track_error(ValueError("a"))
+    hands.move(minutes=10)
+    counts = [count for _, count in tracker.group_timeline(fingerprint)]
+    assert len(counts) == 24
+    assert counts[-3] == 3
+    assert counts[-15] == 1
+    assert sum(counts) == 4
+    hands.move(hours=1)
+    assert sum(count for _, count in tracker.group_timeline(fingerprint)) == 3
+    assert tracker.group_timeline("nobody") == []
