@@ -93,6 +93,11 @@ class ErrorHandlerBase:
         """Counts what this handler handles."""
         return self._tracker
 
+    @property
+    def messages(self) -> ErrorMessageProvider:
+        """Has the words for the user."""
+        return self._reporter.messages
+
     def operation(self, name: str, /, **context: object) -> LoggedOperation:
         """`log_operation` with this handler's tracker."""
         return log_operation(name, tracker=self._tracker, **context)

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from resilio.testing import VirtualClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # Streams that are left early leave generators of httpx's to the garbage collector, of which trio tells.
+    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
+]
 
 QUESTION: Any = {"model": "dada", "messages": [{"role": "user", "content": "Meow?"}]}
 
@@ -122,7 +126,7 @@ async def test_a_slow_stream_takes_as_long_as_it_does(lib: HttpLibrary, virtual_
 
 async def test_a_stream_that_breaks_off_tells_its_reader(lib: HttpLibrary) -> None:
     """What came until then has come; nothing is asked twice behind the reader's back."""
-    async with serving(Script(otherwise=Reply(headers=SSE, pieces=STREAM * 200))) as upstream:
+    async with serving(Script(otherwise=Reply(headers=SSE, pieces=STREAM[:3] * 200))) as upstream:
         async with ChaosProxy(("127.0.0.1", upstream.port)) as proxy:
             async with model(lib, port=proxy.port) as (_, client):
                 stream = await client.chat.completions.create(**QUESTION, stream=True)
