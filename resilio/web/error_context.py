@@ -25,10 +25,15 @@ if TYPE_CHECKING:
     Scope = MutableMapping[str, Any]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ("ErrorContextMiddleware", "asked_of", "cause_of", "is_client_gone")
+__all__ = ("INTERNAL_ERROR", "TRY_AGAIN_LATER", "ErrorContextMiddleware", "asked_of", "cause_of", "is_client_gone")
 
 _REQUEST_ID: Final = re.compile(r"\A[\w.:/+=-]{1,128}\Z", re.ASCII)
 _SERVER_ERROR: Final = 500
+_CLIENT_GONE: Final = frozenset({"ClientDisconnect", "WebSocketDisconnect"})
+
+TRY_AGAIN_LATER: Final = 1013
+INTERNAL_ERROR: Final = 1011
+"""What a WebSocket is closed with: RFC 6455, section 7.4, and its registry."""
 
 
 class ErrorContextMiddleware:
@@ -38,7 +43,8 @@ class ErrorContextMiddleware:
     ``request_id`` (the header ``X-Request-ID``, or one made up; it is in the response as well).
 
     An error that comes out is reported once. If the response has not begun, it is answered with problem details. If it
-    has, it stays as it is: a broken stream is cut off, so that its reader notices. Errors of this package's taxonomy
+    has, it stays as it is: a broken stream is cut off, so that its reader notices. A WebSocket is closed with 1013 if
+    another try may help, else with 1011, and the report's id. Errors of this package's taxonomy
     that have been answered end here; all others are raised again, as Starlette does, so that the server logs them and
     test clients show them. A client that has gone away is no error.
 
@@ -76,17 +82,23 @@ class ErrorContextMiddleware:
     async def _sees_to(self, error: Exception, scope: Scope, progress: _Progress) -> bool:
         """Report and answer; tell whether the error ends here."""
         asked = asked_of(scope)
-        if progress.has_begun or scope["type"] == "websocket" or getattr(scope.get("app"), "debug", False):
-            during = (
-                "a background task" if progress.is_complete else "the response" if progress.has_begun else "handling"
-            )
+        if scope["type"] == "websocket":
+            report = await self._answers.report(error, asked)
+            if not progress.is_complete:
+                code = TRY_AGAIN_LATER if report.retryable else INTERNAL_ERROR
+                await progress.send({"type": "websocket.close", "code": code, "reason": report.error_id})
+        elif progress.has_begun or getattr(scope.get("app"), "debug", False):
+            during = "a background task" if progress.is_complete else "the response" if progress.has_begun else None
             await self._answers.report(error, asked, during=during)
             return False
-        answer = await self._answers.of_error(error, asked)
-        headers = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in answer.headers.items()]
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-        await progress.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await progress.send({"type": "http.response.body", "body": answer.body})
+        else:
+            answer = await self._answers.of_error(error, asked)
+            headers = [
+                (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in answer.headers.items()
+            ]
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+            await progress.send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await progress.send({"type": "http.response.body", "body": answer.body})
         cause = leaf_of(error)
         return isinstance(cause, ResilioError) and status_of(cause) != _SERVER_ERROR
 
@@ -106,8 +118,8 @@ class _Progress:
         if message["type"] == "http.response.start":
             self.has_begun = True
             message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", self._request_id)]}
-        elif message["type"] == "http.response.body" and not message.get("more_body", False):
-            self.is_complete = True
+        elif message["type"] in ("http.response.body", "websocket.close"):
+            self.is_complete = not message.get("more_body", False)
         await self._send(message)
 
 
@@ -165,4 +177,4 @@ def cause_of(error: Exception) -> Exception:
 def is_client_gone(error: BaseException) -> bool:
     """Tell whether an error says no more than that nobody waits for the response any more."""
     cause = leaf_of(cause_of(error) if isinstance(error, Exception) else error)
-    return any(kind.__name__ == "ClientDisconnect" for kind in type(cause).__mro__)
+    return any(kind.__name__ in _CLIENT_GONE for kind in type(cause).__mro__)

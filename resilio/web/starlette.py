@@ -38,7 +38,14 @@ from starlette.websockets import WebSocket
 from resilio._core.colour import name_of
 from resilio.errors import ResilioError
 from resilio.reporting.handler import ErrorHandler
-from resilio.web.error_context import ErrorContextMiddleware, asked_of, cause_of, is_client_gone
+from resilio.web.error_context import (
+    INTERNAL_ERROR,
+    TRY_AGAIN_LATER,
+    ErrorContextMiddleware,
+    asked_of,
+    cause_of,
+    is_client_gone,
+)
 from resilio.web.health import HealthEndpoint
 from resilio.web.problem_answers import Answer, ProblemAnswers
 
@@ -56,8 +63,6 @@ __all__ = ("ErrorContextMiddleware", "exception_handlers", "health_endpoint", "i
 
 _SERVER_ERROR = 500
 _CLIENT_GONE = 499
-_TRY_AGAIN_LATER = 1013
-_INTERNAL_ERROR = 1011
 
 
 def install(app: Starlette, handler: ErrorHandler | None = None, *, type_base: str | None = None) -> ErrorHandler:
@@ -119,7 +124,7 @@ def exception_handlers(
             return Response(status_code=_CLIENT_GONE)  # nobody hears it
         if isinstance(connection, WebSocket):
             report = await answers.report(error, asked_of(connection.scope))
-            code = _TRY_AGAIN_LATER if report.retryable else _INTERNAL_ERROR
+            code = TRY_AGAIN_LATER if report.retryable else INTERNAL_ERROR
             await connection.close(code=code, reason=report.error_id)
             return cast("Response", None)  # there is none to be sent
         return response_of(await answers.of_error(error, asked_of(connection.scope)))
