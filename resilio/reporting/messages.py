@@ -161,6 +161,16 @@ class ErrorMessageProvider:
         msg = "the package was installed without its texts"
         raise RuntimeError(msg)
 
+    @property
+    def locale(self) -> str:
+        """The language that is spoken where none is asked for."""
+        return self._locale
+
+    @property
+    def locales(self) -> frozenset[str]:
+        """The languages that there are texts in, those that ship with the package included."""
+        return _SHIPPED | {locale for locale, _, _ in self._entries}
+
     def register(
         self, category: str, error_code: str, text: str | Mapping[str, str], *, locale: str = _LAST_RESORT
     ) -> None:

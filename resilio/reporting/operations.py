@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Self
 
@@ -14,12 +15,12 @@ from resilio.reporting.redaction import Redactor
 from resilio.reporting.reporter import id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from resilio.reporting.tracker import ErrorTracker
 
-__all__ = ("LoggedOperation", "current_context", "log_operation")
+__all__ = ("LoggedOperation", "context_around", "current_context", "log_operation")
 
 _LOGGER: Final = "resilio.operations"
 _LONGEST_NAME: Final = 200
@@ -34,6 +35,17 @@ def current_context() -> Mapping[str, object]:
     Empty outside of any.
     """
     return _context.get({})
+
+
+@contextmanager
+def context_around(context: Mapping[str, object]) -> Iterator[None]:
+    """Let what is reported or logged within know ``context`` as well. Of the block itself nothing is logged."""
+    before = _context.get({})
+    _context.set({**before, **context})
+    try:
+        yield
+    finally:
+        _context.set(before)  # not by its token: see `LoggedOperation.__exit__`
 
 
 class LoggedOperation:

@@ -62,6 +62,11 @@ class Reporter:
         self._in_app = in_app
         self._first_seen = first_seen
 
+    @property
+    def messages(self) -> ErrorMessageProvider:
+        """The words for the user."""
+        return self._messages
+
     def report(
         self, error: BaseException, operation: str, context: Mapping[str, object], *, explicit: str | None = None
     ) -> tuple[ErrorReport, bool]:

@@ -1,6 +1,12 @@
-"""Where users meet an error: problem details, HTTP clients and frameworks, and the state behind a page.
+"""Where users meet an error, and where calls leave: problem details, web frameworks, HTTP clients, states behind pages.
 
-What is shown is always read from the one report that `resilio.reporting` made of the error. Nothing here decides
-whether a call is tried again or let through: that is the policies' business. Import the module you need, such as
-`resilio.web.state`; each framework is an extra and is loaded by its own module only.
+What is shown is always read from the one report that `resilio.reporting` made of the error; whether a call is tried
+again or let through is the policies' business. Each module belongs to one framework and is loaded by itself alone:
+
+| module | for | extra |
+|---|---|---|
+| `resilio.web.state` | state objects of any framework, or of none | |
+| `resilio.web.reflex` | Reflex | ``reflex`` |
+| `resilio.web.starlette`, `resilio.web.fastapi` | applications | ``web`` |
+| `resilio.web.httpx` | clients that call others | ``http`` |
 """
