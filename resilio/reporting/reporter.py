@@ -98,11 +98,6 @@ class Reporter:
         except Exception as failure:
             return _bare(error, operation, failure)
 
-    @property
-    def messages(self) -> ErrorMessageProvider:
-        """The words for the user."""
-        return self._messages
-
     def clean(self, text: str) -> str:
         """A text without secrets, cut."""
         walk = self._redactor.walk()

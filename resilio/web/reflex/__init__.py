@@ -21,12 +21,12 @@ from resilio.alerting.optional import require
 require("reflex", extra="reflex", what="resilio.web.reflex")
 
 # Only now, for each of them imports Reflex.
-from resilio.web.reflex.display import error_display  # noqa: E402
-from resilio.web.reflex.error_page import error_page  # noqa: E402
-from resilio.web.reflex.state import ErrorStateMixin  # noqa: E402
-from resilio.web.reflex.toast import error_toast  # noqa: E402
-from resilio.web.reflex.unhandled import backend_exception_handler, frontend_exception_handler  # noqa: E402
-from resilio.web.state.handlers import handles_errors  # noqa: E402
+from resilio.web.reflex.display import error_display
+from resilio.web.reflex.error_page import error_page
+from resilio.web.reflex.state import ErrorStateMixin
+from resilio.web.reflex.toast import error_toast
+from resilio.web.reflex.unhandled import backend_exception_handler, frontend_exception_handler
+from resilio.web.state.handlers import handles_errors
 
 __all__ = (
     "ErrorStateMixin",
