@@ -12,16 +12,6 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.limits_of_reports import (  # noqa: F401 -- rows of their own
-    notify,
-    notify_duplicate,
-    notify_guarded,
-    notify_held,
-    redact_text,
-    report_error,
-    track_report,
-)
-
 if TYPE_CHECKING:
     from benchmarks.drivers import Operation
 

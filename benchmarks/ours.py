@@ -7,15 +7,6 @@ from typing import TYPE_CHECKING, Any
 import resilio
 from benchmarks import settings
 from benchmarks.limits import Rejected, State
-from benchmarks.our_reports import (  # noqa: F401 -- rows of their own
-    notify,
-    notify_duplicate,
-    notify_guarded,
-    notify_held,
-    redact_text,
-    report_error,
-    track_report,
-)
 from resilio import sync
 from resilio._core import events
 
