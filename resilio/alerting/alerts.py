@@ -12,10 +12,11 @@ import anyio
 import anyio.to_thread
 
 from resilio import settings
-from resilio._core import clock, durations
+from resilio._core import clock, durations, events
 from resilio.alerting.alerts_file import AlertsFile
 from resilio.alerting.announcements import addressed, worded
 from resilio.alerting.conditions import ErrorNumbers, ErrorsAbove, Finding
+from resilio.alerting.events import IncidentChanged
 from resilio.alerting.incident_book import IncidentBook
 from resilio.alerting.notifier import AdminNotifier
 from resilio.alerting.outlet import described, redacted, redacted_details, say
@@ -131,16 +132,21 @@ class Alerts:
     async def _check(self) -> None:
         found = {rule.name: await _look(rule) for rule in self._rules}
         now, at = clock.monotonic(), clock.utcnow()
+        changed: list[Incident] = []
         with self._lock:
             for rule in self._rules:
                 findings = found[rule.name]
                 if findings is not None:
-                    self._book.note(rule, findings, now, at)
+                    changed += self._book.note(rule, findings, now, at)
+            changed = [self._with_muting(each) for each in changed]
             words = [
                 word
                 for rule in self._rules
                 for word in self._book.words(rule, now, functools.partial(self._is_muted, rule))
             ]
+        if events.listeners:
+            for each in changed:
+                events.emit(IncidentChanged(incident=each))
         for word in words:
             result = await self._notifier.announce(*worded(word), **addressed(word))
             if result.heard:

@@ -16,6 +16,7 @@ from resilio import (
     DeadLetterQueue,
     DeliveryStatus,
     Finding,
+    IncidentChanged,
     IncidentState,
     NotificationChannel,
     Route,
@@ -27,15 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from resilio.testing import VirtualClock
+    from resilio.testing import EventRecorder, VirtualClock
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def box() -> Postbox:
-    """Where alerts go."""
-    return Postbox()
 
 
 async def test_an_incident_tells_how_far_it_is_and_since_when(box: Postbox, virtual_clock: VirtualClock) -> None:
@@ -63,6 +58,27 @@ async def test_an_incident_tells_how_far_it_is_and_since_when(box: Postbox, virt
     await clock.sleep(1)
     (again,) = await alerts.check()
     assert again.id != pending.id
+
+
+async def test_what_changes_is_told_as_an_event(
+    box: Postbox, virtual_clock: VirtualClock, resilio_events: EventRecorder
+) -> None:
+    """Pending, firing, resolved; a check that finds nothing else tells nothing."""
+    switch = Switch("db")
+    alerts = alerts_of(box, AlertRule("outage", switch, for_=20))
+    alerts.silence(seconds=1)
+    await over(alerts, 60)
+    switch.names = ()
+    await over(alerts, 30)
+    switch.names = ("web",)
+    await alerts.check()
+    found = [each.incident for each in resilio_events.of(IncidentChanged)]
+    assert [(each.summary, each.state) for each in found] == [
+        *(("db is down", state) for state in ("pending", "firing", "resolved")),
+        ("web is down", "pending"),
+    ]
+    assert [each.muted for each in found] == [True, False, False, False]
+    assert len({each.id for each in found}) == 2
 
 
 async def test_the_history_is_bounded_and_latest_first(box: Postbox, virtual_clock: VirtualClock) -> None:

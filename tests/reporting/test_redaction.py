@@ -11,7 +11,7 @@ from time import process_time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resilio import Redactor, redact
@@ -279,6 +279,8 @@ def test_the_copy_is_json_and_stays_what_it_is(value: object, times: int) -> Non
 
 
 @given(texts, st.integers(min_value=1, max_value=80))
+@example("+15551234567", 3)
+@example("+15551234567… [5 more characters]", 10)
 def test_a_text_that_was_cut_is_not_cut_again(text: str, longest: int) -> None:
     """Wherever it is cut, and whatever is found in it."""
     once = redact_text(text, longest=longest)
