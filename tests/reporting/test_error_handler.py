@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import pickle
@@ -17,6 +18,7 @@ from resilio import (
     AdminNotifier,
     DeadLetterQueue,
     ErrorHandler,
+    ErrorMessageProvider,
     ErrorReport,
     ErrorReported,
     ErrorSeverity,
@@ -341,3 +343,16 @@ async def test_one_tracker_serves_many_handlers() -> None:
             tasks.start_soon(work, handler)
     assert tracker.get_error_summary()["total_errors"] == 300
     assert repr(handlers[0]) == "<ErrorHandler with <ErrorTracker of 300 errors>>"
+
+
+def test_a_copy_of_what_holds_a_handler_counts_in_the_same_place() -> None:
+    """A handler is shared, not copied: its tracker has locks, and two halves of a count are none."""
+    handler = ErrorHandler(log=False)
+    assert copy.deepcopy({"handler": handler})["handler"] is handler
+
+
+def test_a_handler_shows_the_words_that_it_uses() -> None:
+    """For whoever words something else under the same roof."""
+    messages = ErrorMessageProvider()
+    assert ErrorHandler(messages=messages).messages is messages
+    assert ErrorHandler().messages.get_message("integration", "timeout").startswith("Request timed out")
