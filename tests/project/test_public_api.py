@@ -54,7 +54,7 @@ def _describe(module: ModuleType) -> Iterator[str]:
     for name in sorted(names):
         thing = getattr(module, name)
         if isinstance(thing, type):
-            ours = not getattr(thing.__init__, "__module__", "").startswith("reflex")
+            ours = not getattr(inspect.getattr_static(thing, "__init__"), "__module__", "").startswith("reflex")
             yield f"class {name}{_signature(thing) if ours else ''}"
             if not issubclass(thing, BaseException):
                 yield from _members(thing)

