@@ -132,6 +132,7 @@ if TYPE_CHECKING:
         RetryGivenUp,
         RetryScheduled,
         RetrySucceeded,
+        StreamInterrupted,
         TimedOut,
     )
     from resilio.policies.fallback import Fallback
@@ -141,6 +142,7 @@ if TYPE_CHECKING:
     from resilio.policies.policy import Policy
     from resilio.policies.rate_limiter import RateLimiter
     from resilio.policies.retry_budget import RetryBudget
+    from resilio.policies.retry_streams import InterruptedStream
     from resilio.policies.standard import standard_pipeline
     from resilio.policies.timeout import Timeout
     from resilio.policies.trip import ConsecutiveFailures, TripRule
@@ -224,6 +226,7 @@ __all__ = (
     "Incident",
     "IncidentState",
     "IntegrationError",
+    "InterruptedStream",
     "JournalCompacted",
     "JournalVanished",
     "KeptObject",
@@ -305,6 +308,7 @@ __all__ = (
     "StopWhenFailing",
     "Store",
     "StormLimit",
+    "StreamInterrupted",
     "Subscription",
     "TimeWindow",
     "TimedOut",
@@ -381,26 +385,10 @@ _HOMES = {
         "UnencodableMessageError",
     ),
     "resilio.deadletters.events": (
-        "ClaimNotExtended",
-        "CompactionFailed",
-        "DamagedLineSetAside",
-        "JournalCompacted",
-        "JournalVanished",
-        "LetterDeduplicated",
-        "LetterDeleted",
-        "LetterEdited",
-        "LetterKept",
-        "LetterMoved",
-        "LetterParked",
-        "LetterReplayed",
-        "LetterRequeued",
-        "LettersExpired",
-        "LettersImported",
-        "LettersPurged",
-        "RemoteQueueUnavailable",
-        "ReplayFailed",
-        "RetentionFailed",
-        "TornTailRepaired",
+        *("ClaimNotExtended", "CompactionFailed", "DamagedLineSetAside", "JournalCompacted", "JournalVanished"),
+        *("LetterDeduplicated", "LetterDeleted", "LetterEdited", "LetterKept", "LetterMoved", "LetterParked"),
+        *("LetterReplayed", "LetterRequeued", "LettersExpired", "LettersImported", "LettersPurged"),
+        *("RemoteQueueUnavailable", "ReplayFailed", "RetentionFailed", "TornTailRepaired"),
     ),
     "resilio.deadletters.letter": ("DeadLetter", "LetterStatus"),
     "resilio.deadletters.queue": ("DeadLetterQueue",),
@@ -455,6 +443,7 @@ _HOMES = {
         "RetryGivenUp",
         "RetryScheduled",
         "RetrySucceeded",
+        "StreamInterrupted",
         "TimedOut",
     ),
     "resilio.policies.fallback": ("Fallback",),
@@ -464,6 +453,7 @@ _HOMES = {
     "resilio.policies.policy": ("Policy",),
     "resilio.policies.rate_limiter": ("RateLimiter",),
     "resilio.policies.retry_budget": ("RetryBudget",),
+    "resilio.policies.retry_streams": ("InterruptedStream",),
     "resilio.policies.standard": ("standard_pipeline",),
     "resilio.policies.timeout": ("Timeout",),
     "resilio.policies.trip": ("ConsecutiveFailures", "TripRule"),
