@@ -133,6 +133,7 @@ if TYPE_CHECKING:
         RetryGivenUp,
         RetryScheduled,
         RetrySucceeded,
+        StreamInterrupted,
         TimedOut,
     )
     from resilio.policies.fallback import Fallback
@@ -142,6 +143,7 @@ if TYPE_CHECKING:
     from resilio.policies.policy import Policy
     from resilio.policies.rate_limiter import RateLimiter
     from resilio.policies.retry_budget import RetryBudget
+    from resilio.policies.retry_streams import InterruptedStream
     from resilio.policies.standard import standard_pipeline
     from resilio.policies.timeout import Timeout
     from resilio.policies.trip import ConsecutiveFailures, TripRule
@@ -227,6 +229,7 @@ __all__ = (
     "IncidentChanged",
     "IncidentState",
     "IntegrationError",
+    "InterruptedStream",
     "JournalCompacted",
     "JournalVanished",
     "KeptObject",
@@ -308,6 +311,7 @@ __all__ = (
     "StopWhenFailing",
     "Store",
     "StormLimit",
+    "StreamInterrupted",
     "Subscription",
     "TimeWindow",
     "TimedOut",
@@ -376,26 +380,10 @@ _HOMES = {
         "UnencodableMessageError",
     ),
     "resilio.deadletters.events": (
-        "ClaimNotExtended",
-        "CompactionFailed",
-        "DamagedLineSetAside",
-        "JournalCompacted",
-        "JournalVanished",
-        "LetterDeduplicated",
-        "LetterDeleted",
-        "LetterEdited",
-        "LetterKept",
-        "LetterMoved",
-        "LetterParked",
-        "LetterReplayed",
-        "LetterRequeued",
-        "LettersExpired",
-        "LettersImported",
-        "LettersPurged",
-        "RemoteQueueUnavailable",
-        "ReplayFailed",
-        "RetentionFailed",
-        "TornTailRepaired",
+        *("ClaimNotExtended", "CompactionFailed", "DamagedLineSetAside", "JournalCompacted", "JournalVanished"),
+        *("LetterDeduplicated", "LetterDeleted", "LetterEdited", "LetterKept", "LetterMoved", "LetterParked"),
+        *("LetterReplayed", "LetterRequeued", "LettersExpired", "LettersImported", "LettersPurged"),
+        *("RemoteQueueUnavailable", "ReplayFailed", "RetentionFailed", "TornTailRepaired"),
     ),
     "resilio.deadletters.letter": ("DeadLetter", "LetterStatus"),
     "resilio.deadletters.queue": ("DeadLetterQueue",),
@@ -450,6 +438,7 @@ _HOMES = {
         "RetryGivenUp",
         "RetryScheduled",
         "RetrySucceeded",
+        "StreamInterrupted",
         "TimedOut",
     ),
     "resilio.policies.fallback": ("Fallback",),
@@ -459,6 +448,7 @@ _HOMES = {
     "resilio.policies.policy": ("Policy",),
     "resilio.policies.rate_limiter": ("RateLimiter",),
     "resilio.policies.retry_budget": ("RetryBudget",),
+    "resilio.policies.retry_streams": ("InterruptedStream",),
     "resilio.policies.standard": ("standard_pipeline",),
     "resilio.policies.timeout": ("Timeout",),
     "resilio.policies.trip": ("ConsecutiveFailures", "TripRule"),

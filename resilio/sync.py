@@ -100,6 +100,7 @@ from resilio.policies.policy import BlockingForms
 from resilio.policies.rate_limiter import RateLimiterBase
 from resilio.policies.retry_attempts import BlockingAttempts
 from resilio.policies.retry_budget import RetryBudget
+from resilio.policies.retry_streams import InterruptedStream
 from resilio.policies.timeout import TimeoutBase
 from resilio.policies.trip import ConsecutiveFailures
 from resilio.policies.trip_rates import FailureRate, SlowCallRate
@@ -172,6 +173,7 @@ __all__ = (
     "Hedge",
     "IncidentState",
     "IntegrationError",
+    "InterruptedStream",
     "KeptObject",
     "LatencyQuantile",
     "LetterFilter",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import uvicorn
@@ -37,10 +37,12 @@ def url_of(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+async def serving(
+    app: ASGIApp, listener: socket.socket, *, lifespan: Literal["on", "off"] = "off"
+) -> AsyncIterator[None]:
     """Serve ``app`` while the block runs, then hang up and close ``listener``."""
     settings = uvicorn.Config(
-        app, lifespan="off", access_log=False, log_level="warning", ws="none", timeout_graceful_shutdown=1
+        app, lifespan=lifespan, access_log=False, log_level="warning", ws="none", timeout_graceful_shutdown=1
     )
     server = _Server(settings)
     async with anyio.create_task_group() as tasks:

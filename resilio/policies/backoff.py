@@ -19,7 +19,7 @@
 **Defaults.** 5 retries, from 1 s, at most 60 s each, full jitter, on what `resilio.is_transient` says. Delays and count
 are read from ``BACKOFF_BASE_DELAY``, ``BACKOFF_MAX_DELAY`` and ``BACKOFF_MAX_RETRIES``.
 
-**Events.** `RetryScheduled`, `RetryGivenUp`, `RetrySucceeded`.
+**Events.** `RetryScheduled`, `RetryGivenUp`, `RetrySucceeded`, `StreamInterrupted`.
 
 **Never retried**, whatever predicate is given: cancellation, ``KeyboardInterrupt``, ``SystemExit``. An open circuit
 ends a retry at once, unless ``wait_for_circuit=True``.
@@ -32,7 +32,14 @@ ends a retry at once, unless ``wait_for_circuit=True``.
 
 **Generators** are retried only until their first item: half an answer cannot be taken back. With
 ``retry_started_streams=True`` they are begun anew whenever they fail, and items that were out already come twice. The
-attempts are those of the whole stream, and an error thrown in by the consumer is none of its failures.
+attempts are those of the whole stream, and an error thrown in by the consumer is none of its failures. With ``resume``
+a function of yours goes on where the stream broke off: it is given the items so far, and returns the rest. ::
+
+    def go_on(broken: InterruptedStream) -> AsyncGenerator[str]:
+        return broken.again(*broken.args, so_far="".join(broken.items))
+
+    @with_backoff(resume=go_on)
+    async def complete(prompt: str, so_far: str = "") -> AsyncGenerator[str]: ...
 
 **Patterns.**
 
@@ -49,8 +56,8 @@ attempts are those of the whole stream, and an error thrown in by the consumer i
   a `RetryBudget`. Why: they multiply, to 64 calls out of one.
 - *Retrying errors that stay.* Bad: ``retry_exceptions=Exception``. Good: ``retry_exceptions=[httpx.TransportError]``.
   Why: a bug fails as surely the sixth time, and a minute later.
-- *Restarting a stream whose items count.* Bad: ``retry_started_streams=True`` before a sum. Good: items with an id, of
-  which the consumer drops those it has. Why: every item until the failure comes again.
+- *Restarting a stream whose items count.* Bad: ``retry_started_streams=True`` before a sum. Good: ``resume``, or items
+  with an id, of which the consumer drops those it has. Why: every item until the failure comes again.
 """
 
 from __future__ import annotations
@@ -70,6 +77,7 @@ from resilio.policies.backoff_settings import (
     checked_jitter,
     checked_max_retries,
     checked_result_predicate,
+    checked_resume,
     checked_retry_exceptions,
     checked_tenacity_strategy,
 )
@@ -77,7 +85,7 @@ from resilio.policies.description import Description
 from resilio.policies.policy import AsyncForms, Iteration, Policy, Stream
 from resilio.policies.retry_call import RetryCall
 from resilio.policies.retry_plan import BackoffPlan, Jitter
-from resilio.policies.retry_streams import retried_iterator, retried_stream
+from resilio.policies.retry_streams import retried_iterator, retried_stream, watched_iterator, watched_stream
 from resilio.policies.unseen import close_unseen
 
 if TYPE_CHECKING:
@@ -92,6 +100,7 @@ if TYPE_CHECKING:
     from resilio.policies.policy import AsyncCall, PlainCall
     from resilio.policies.retry_attempts import AsyncAttempts
     from resilio.policies.retry_budget import RetryBudget
+    from resilio.policies.retry_streams import Resume
 
 T = TypeVar("T")
 
@@ -108,6 +117,7 @@ class BackoffStrategyBase(Policy):
         "budget",
         "plan",
         "reraise",
+        "resume",
         "retry",
         "retry_exceptions",
         "retry_result",
@@ -137,6 +147,7 @@ class BackoffStrategyBase(Policy):
         wait_for_circuit: bool = False,
         reraise: bool = False,
         retry_started_streams: bool = False,
+        resume: Resume | None = None,
     ) -> None:
         self.plan: BackoffPlan = BackoffPlan(
             base_delay=checked_delay("base_delay", base_delay, settings.BACKOFF_BASE_DELAY),
@@ -159,6 +170,7 @@ class BackoffStrategyBase(Policy):
         self.wait_for_circuit: bool = durations.flag("wait_for_circuit", wait_for_circuit)
         self.reraise: bool = durations.flag("reraise", reraise)
         self.retry_started_streams: bool = durations.flag("retry_started_streams", retry_started_streams)
+        self.resume: Resume | None = checked_resume(resume, restarts=self.retry_started_streams)
         # tenacity strategies are told the seconds since the start, which is before the first attempt.
         self._is_timed = self.uses_tenacity or self.plan.max_duration is not None
         self._prepare()
@@ -182,6 +194,7 @@ class BackoffStrategyBase(Policy):
             "wait_for_circuit",
             "reraise",
             "retry_started_streams",
+            "resume",
         )
         given = ((name, getattr(self, name)) for name in optional)
         return Description(
@@ -324,16 +337,18 @@ class BackoffStrategyBase(Policy):
     def open_stream(
         self, fn: Callable[..., AsyncGenerator[Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AbstractAsyncContextManager[Stream]:
-        if self.retry_started_streams:
+        if self.retry_started_streams or self.resume is not None:
             return retried_stream(self, fn, args, kwargs)
-        return self._begin_stream(fn, args, kwargs)
+        begun = self._begin_stream(fn, args, kwargs)
+        return watched_stream(begun, fn, args) if events.listeners else begun
 
     def open_iterator(
         self, fn: Callable[..., Generator[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AbstractContextManager[Iteration]:
-        if self.retry_started_streams:
+        if self.retry_started_streams or self.resume is not None:
             return retried_iterator(self, fn, args, kwargs)
-        return self._begin_iterator(fn, args, kwargs)
+        begun = self._begin_iterator(fn, args, kwargs)
+        return watched_iterator(begun, fn, args) if events.listeners else begun
 
 
 class BackoffStrategy(AsyncForms, BackoffStrategyBase):
@@ -359,6 +374,8 @@ class BackoffStrategy(AsyncForms, BackoffStrategyBase):
         reraise: Whether the last error itself is raised in the end, not `RetryExhaustedError`.
         retry_started_streams: Whether a generator that fails after its first item is begun anew, too. Its consumer then
             sees items twice, and what was sent into it is not sent again.
+        resume: Goes on with a generator that fails after its first item: given an `InterruptedStream`, returns a
+            generator of the remaining items, or None to let the error pass. The items are kept for it meanwhile.
 
     Raises:
         TypeError: An argument is of the wrong type.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from resilio._core.durations import Duration
     from resilio.policies.backoff import RetryExceptions
+    from resilio.policies.retry_streams import Resume
 
 T = TypeVar("T")
 
@@ -75,6 +76,19 @@ def checked_result_predicate(given: Callable[[Any], bool] | None) -> Callable[[A
     """A plain predicate or None."""
     if given is not None:
         refuse_unless_plain("retry_result", given)
+    return given
+
+
+def checked_resume(given: Resume | None, *, restarts: bool) -> Resume | None:
+    """A function that goes on with a stream, or None."""
+    if given is None:
+        return None
+    if not callable(given):
+        msg = f"resume must be a function that is given an InterruptedStream, or None, not {given!r}"
+        raise TypeError(msg)
+    if restarts:
+        msg = "give either resume or retry_started_streams=True, not both: a stream goes on or begins anew"
+        raise ValueError(msg)
     return given
 
 

@@ -80,6 +80,21 @@ class RetrySucceeded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInterrupted(Event):
+    """A stream under a retry broke off after its first item. Whether it goes on, the next event of the retry tells.
+
+    Attributes:
+        operation: The name of what gave the stream.
+        items: How many items had come out, earlier attempts included.
+        error: The failure as text.
+    """
+
+    operation: str
+    items: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimedOut(Event):
     """A call took longer than it was given.
 

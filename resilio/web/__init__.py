@@ -10,3 +10,22 @@ again or let through is the policies' business. Each module belongs to one frame
 | `resilio.web.starlette`, `resilio.web.fastapi` | applications | ``web`` |
 | `resilio.web.httpx` | clients that call others | ``http`` |
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resilio.web.problem import InvalidField, ProblemDetails
+
+__all__ = ("InvalidField", "ProblemDetails")
+
+_HOMES = {"InvalidField": "resilio.web.problem", "ProblemDetails": "resilio.web.problem"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(_HOMES[name]), name)

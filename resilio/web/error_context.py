@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from resilio._core import dice
-from resilio.errors import ResilioError
 from resilio.reporting.operations import context_around
 from resilio.web.problem import status_of
 from resilio.web.problem_answers import Asked, ProblemAnswers, leaf_of
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ("INTERNAL_ERROR", "TRY_AGAIN_LATER", "ErrorContextMiddleware", "asked_of", "cause_of", "is_client_gone")
 
 _REQUEST_ID: Final = re.compile(r"\A[\w.:/+=-]{1,128}\Z", re.ASCII)
-_SERVER_ERROR: Final = 500
+_UNEXPECTED: Final = 500
 _CLIENT_GONE: Final = frozenset({"ClientDisconnect", "WebSocketDisconnect"})
 
 TRY_AGAIN_LATER: Final = 1013
@@ -44,9 +43,9 @@ class ErrorContextMiddleware:
 
     An error that comes out is reported once. If the response has not begun, it is answered with problem details. If it
     has, it stays as it is: a broken stream is cut off, so that its reader notices. A WebSocket is closed with 1013 if
-    another try may help, else with 1011, and the report's id. Errors of this package's taxonomy
-    that have been answered end here; all others are raised again, as Starlette does, so that the server logs them and
-    test clients show them. A client that has gone away is no error.
+    another try may help, else with 1011, and the report's id. An error that is understood ends here; an unexpected one,
+    of status 500, is raised again, as Starlette does, so that the server logs its traceback and test clients show it. A
+    client that has gone away is no error.
 
     Args:
         app: The ASGI application.
@@ -99,8 +98,7 @@ class ErrorContextMiddleware:
             headers.append((b"content-length", str(len(answer.body)).encode()))
             await progress.send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await progress.send({"type": "http.response.body", "body": answer.body})
-        cause = leaf_of(error)
-        return isinstance(cause, ResilioError) and status_of(cause) != _SERVER_ERROR
+        return status_of(leaf_of(error)) != _UNEXPECTED
 
 
 class _Progress:

@@ -43,16 +43,17 @@ class InvalidField:
         pointer: Where it is, as a JSON pointer in a URI fragment: ``#/cat/name``.
         detail: What is wrong with it. What was put in is not repeated.
         location: Which part of the request the pointer points into: ``body``, ``query``, ``path``, ``header``,
-            ``cookie``.
+            ``cookie``; empty if nobody can tell.
     """
 
     pointer: str
     detail: str
-    location: str = "body"
+    location: str = ""
 
     def to_dict(self) -> dict[str, str]:
         """As JSON shows it."""
-        return {"in": self.location, "pointer": self.pointer, "detail": self.detail}
+        where = {"in": self.location} if self.location else {}
+        return {**where, "pointer": self.pointer, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,7 @@ class ProblemDetails:
                     "type": "array",
                     "items": {
                         "type": "object",
-                        "required": ["in", "pointer", "detail"],
+                        "required": ["pointer", "detail"],
                         "properties": {
                             "in": {**text, "enum": ["body", "query", "path", "header", "cookie"]},
                             "pointer": {**text, "description": "A JSON pointer in a URI fragment."},

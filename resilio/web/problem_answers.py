@@ -78,7 +78,7 @@ class ProblemAnswers:
         if type_base is not None and not isinstance(type_base, str):
             msg = f"type_base must be a URI such as 'https://errors.example.com/', or None, not {type_base!r}"
             raise TypeError(msg)
-        self.handler = ErrorHandler() if handler is None else handler
+        self.handler: ErrorHandler = ErrorHandler() if handler is None else handler
         self._type_base = type_base
 
     async def report(self, error: BaseException, asked: Asked, *, during: str | None = None) -> ErrorReport:
@@ -104,15 +104,19 @@ class ProblemAnswers:
         category, code = _GENERAL if status == _UNEXPECTED and not is_ours else (report.category, report.code)
         known = {"error_type": report.error_type, "operation": report.operation, **report.context}
         words = messages.message_for(category, code, known, locale=locale)
+        wait = wait_of(cause, status)
+        detail = words.text
+        if wait is not None:  # known better than by the words
+            detail = f"{words.detail} {messages.message_for('page', 'retry', {'seconds': wait}, locale=locale).detail}"
         problem = ProblemDetails(
             status=status,
             title=words.title if self._type_base else phrase_of(status),
             type=f"{self._type_base}{quote(code, safe='')}" if self._type_base else "about:blank",
-            detail=words.text,
+            detail=detail,
             instance=quote(asked.path),
             code=code,
             error_id=report.error_id,
-            retry_after=wait_of(cause, status),
+            retry_after=wait,
             errors=_field_of(cause, words),
         )
         return self.rendered(problem, asked, heading=words.title)

@@ -22,7 +22,7 @@ h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .8rem; text-wrap: balance
 p { margin: 0 0 .8rem }
 ul { margin: 0 0 .8rem; padding-left: 1.2rem }
 footer { color: var(--faint); font-size: .9rem; margin-top: 1.6rem }
-code { font: .95em ui-monospace, monospace; user-select: all }
+code { font: .95em ui-monospace, monospace; user-select: all; white-space: nowrap }
 """
 
 _HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -49,9 +49,6 @@ def page(problem: ProblemDetails, heading: str, messages: ErrorMessageProvider, 
     if problem.errors:
         rows = (f"<li><code>{escape(each.pointer)}</code> {escape(each.detail)}</li>" for each in problem.errors)
         parts.append(f"<ul>{''.join(rows)}</ul>")
-    if problem.retry_after is not None:
-        wait = messages.message_for("page", "retry", {"seconds": problem.retry_after}, locale=locale).detail
-        parts.append(f"<p>{escape(wait)}</p>")
     foot = f"{problem.status}"
     if problem.error_id is not None:
         named = messages.message_for("page", "reference", {"error_id": problem.error_id}, locale=locale).detail

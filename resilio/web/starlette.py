@@ -84,8 +84,8 @@ def install(app: Starlette, handler: ErrorHandler | None = None, *, type_base: s
     Middlewares that are added afterwards are outside of it: a CORS middleware puts its headers on errors as well.
 
         >>> from starlette.applications import Starlette
-        >>> install(Starlette())
-        <ErrorHandler with <ErrorTracker 0 errors, 0 unique>>
+        >>> install(Starlette()).messages.locale
+        'en'
     """
     handler = ErrorHandler() if handler is None else handler
     for kind, answer in exception_handlers(handler, type_base=type_base).items():
