@@ -6,6 +6,7 @@ import ipaddress
 import os
 import secrets
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -61,16 +62,16 @@ def dashboard(
     It shows the queue, and with --directory what the processes of this host share. Circuits and errors of another
     process are seen only there, or on a dashboard that is mounted inside of it.
     """
-    for library in ("starlette", "jinja2", "sse_starlette", "uvicorn"):
-        require(library, extra="dashboard", what="resilio dashboard")
-    from resilio.dashboard import Role, basic_auth, create_app  # noqa: PLC0415 -- only with its extra
-
     if not password and not _is_loopback(host):
         msg = (
             f"{host} can be reached from other machines: say which password, with --password or {_VARIABLE}, and put a "
             "proxy that speaks HTTPS before it"
         )
         raise click.UsageError(msg)
+    for library in ("starlette", "jinja2", "sse_starlette", "uvicorn"):
+        require(library, extra="dashboard", what="resilio dashboard")
+    from resilio.dashboard import Role, basic_auth, create_app  # noqa: PLC0415 -- only with its extra
+
     is_made_up = not password
     password = password or secrets.token_urlsafe(12)
     arguments: dict[str, Any] = {} if codec is None else {"codec": load("--codec", codec)}
@@ -88,7 +89,8 @@ def dashboard(
         directory=directory,
         title=title,
     )
-    _serve(app, host, port, lambda url: _greet(url, password if is_made_up else None))
+    with suppress(KeyboardInterrupt):  # that is how it ends
+        _serve(app, host, port, lambda url: _greet(url, password if is_made_up else None))
 
 
 def _is_loopback(host: str) -> bool:

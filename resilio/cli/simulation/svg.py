@@ -51,8 +51,8 @@ def as_svg(scenario: Scenario, outcomes: Sequence[Outcome]) -> str:
 
 def _told(each: Outcome) -> str:
     load = "-" if each.amplification is None else f"{each.amplification:.2f}"
-    recovery = "never" if each.recovery is None else f"{each.recovery:g} s"
-    return f"{each.name}: {percent(each.success_rate)} answered, {load} calls a request, recovers after {recovery}"
+    recovery = "not well again" if each.recovery is None else f"well again after {each.recovery:g} s"
+    return f"{each.name}: {percent(each.success_rate)} answered, {load} calls a request, {recovery}"
 
 
 def _row(root: Element, scenario: Scenario, each: Outcome, y: float, top: float) -> None:
