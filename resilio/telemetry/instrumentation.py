@@ -143,7 +143,7 @@ def instrument(
 
     Metrics go to the meter provider, events of one call onto its span; `resilio.telemetry.conventions` has the table of
     all names. Where no SDK is installed and no provider given, nothing is listened to and nothing costs anything. With
-    one, each call through a circuit costs about three microseconds more: it is told, and counted in plain memory, which
+    one, each call through a circuit costs a few microseconds more: it is told, and counted in plain memory, which
     is handed over when the SDK collects.
 
     Args:

@@ -93,7 +93,7 @@ def test_the_environment_may_name_the_reprocessor(run: Run, shop: Path, monkeypa
     [
         ("shop", "should be module:function"),
         ("shp:handle", "there is no module 'shp'"),
-        ("shop:handel", "shop has no 'handel'"),
+        ("shop:missing", "shop has no 'missing'"),
         ("shop:not_a_function", "is no function, but 5"),
         ("broken:handle", "importing broken raised ZeroDivisionError"),
         ("needy:handle", "needy needs 'no_such_library'"),

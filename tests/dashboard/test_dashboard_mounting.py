@@ -9,17 +9,16 @@ from urllib.parse import urljoin
 
 import anyio
 import pytest
+from dashboard_kit import PAGES, asking
 from starlette.applications import Starlette
 from starlette.routing import Mount
-
-from dashboard_kit import PAGES, asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dashboard_kit import Service
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from dashboard_kit import Service
 
 def _alone(app: Starlette) -> tuple[ASGIApp, str]:
     return app, "/"
