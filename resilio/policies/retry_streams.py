@@ -10,9 +10,10 @@ from resilio._core import clock, events
 from resilio._core.colour import UnguardableError, name_of
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
-from resilio.policies.events import StreamInterrupted, told
+from resilio.policies.events import StreamInterrupted
 from resilio.policies.policy import Iteration, Stream, operation_of
 from resilio.policies.retry_call import RetryCall
+from resilio.policies.wording import told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
