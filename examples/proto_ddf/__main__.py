@@ -113,11 +113,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt  # whoever is told to end tidies up, too
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m examples.proto_ddf", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="where the application is served; a free one by default")
     port = parser.parse_args(arguments).port or free_port()
+    signal.signal(signal.SIGTERM, _interrupt)
     with (
         tempfile.TemporaryDirectory(prefix="proto-ddf-", ignore_cleanup_errors=True) as folder,
         DataSource() as source,
@@ -127,6 +132,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # some press it twice
+            print("Ending, and tidying up what was built", flush=True)
             return 0
 
 

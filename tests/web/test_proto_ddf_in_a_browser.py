@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -220,20 +221,23 @@ async def journey(url: str, source: DataSource, output: Path) -> None:
 
 
 @pytest.mark.slow("builds a front end and drives a browser")
-def test_a_visitor_meets_errors_and_gets_over_them(tmp_path: Path) -> None:
+def test_a_visitor_meets_errors_and_gets_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Built once for production, then one journey: message, clearing, another try, toast, navigation, error page."""
-    log = tmp_path / "server.log"
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # the build would take twice as long
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     SCREENSHOTS.mkdir(exist_ok=True)
     with (
+        # Not pytest's folder, which would keep three front ends with all their packages.
+        tempfile.TemporaryDirectory(prefix="proto-ddf-", ignore_cleanup_errors=True) as built,
         DataSource() as source,
-        log.open("wb") as output,
-        serving(source.url, tmp_path, port, output=output) as process,
+        tempfile.TemporaryFile() as log,
+        serving(source.url, Path(built), port, output=log) as process,
     ):
         try:
             wait_until_served(url, process)
-            asyncio.run(journey(url, source, tmp_path / "generated"))
+            asyncio.run(journey(url, source, Path(built) / "generated"))
         except BaseException:
-            sys.stderr.write(log.read_text(encoding="utf-8", errors="replace")[-4000:])
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace")[-6000:])
             raise
