@@ -42,6 +42,17 @@ config = rx.Config(
 """
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that goes with the block."""
+    folder = tempfile.mkdtemp(prefix="proto-ddf-")
+    try:
+        yield Path(folder)
+    finally:
+        # Twenty-five thousand files, most of them npm's: Python's own way takes three times as long.
+        subprocess.run(["rm", "-rf", folder], check=False)  # noqa: S603, S607 -- our own folder
+
+
 def free_port() -> int:
     """A port that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -124,9 +135,9 @@ def main(arguments: list[str] | None = None) -> int:
     port = parser.parse_args(arguments).port or free_port()
     signal.signal(signal.SIGTERM, _interrupt)
     with (
-        tempfile.TemporaryDirectory(prefix="proto-ddf-", ignore_cleanup_errors=True) as folder,
+        scratch_folder() as folder,
         DataSource() as source,
-        serving(source.url, Path(folder), port) as process,
+        serving(source.url, folder, port) as process,
     ):
         print(f"Building; in about half a minute Proto-DDF is at http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
         try:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from playwright.async_api import async_playwright, expect
 
-from examples.proto_ddf.__main__ import free_port, serving
+from examples.proto_ddf.__main__ import free_port, scratch_folder, serving
 from examples.proto_ddf.source import DataSource
 
 if TYPE_CHECKING:
@@ -228,15 +228,14 @@ def test_a_visitor_meets_errors_and_gets_over_them(monkeypatch: pytest.MonkeyPat
     url = f"http://127.0.0.1:{port}/"
     SCREENSHOTS.mkdir(exist_ok=True)
     with (
-        # Not pytest's folder, which would keep three front ends with all their packages.
-        tempfile.TemporaryDirectory(prefix="proto-ddf-", ignore_cleanup_errors=True) as built,
+        scratch_folder() as built,  # pytest's would be kept, with all its packages
         DataSource() as source,
         tempfile.TemporaryFile() as log,
-        serving(source.url, Path(built), port, output=log) as process,
+        serving(source.url, built, port, output=log) as process,
     ):
         try:
             wait_until_served(url, process)
-            asyncio.run(journey(url, source, Path(built) / "generated"))
+            asyncio.run(journey(url, source, built / "generated"))
         except BaseException:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace")[-6000:])
