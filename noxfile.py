@@ -66,7 +66,8 @@ def demo(session: nox.Session) -> None:
 def proto_ddf(session: nox.Session) -> None:
     """Build and serve the Proto-DDF example, a Reflex application, until Ctrl-C. Arguments go to it: --port 8000."""
     install(session, "proto-ddf")
-    session.run("python", "-m", "examples.proto_ddf", *session.posargs)
+    # It has a server to end and a folder to tidy up.
+    session.run("python", "-m", "examples.proto_ddf", *session.posargs, interrupt_timeout=30.0)
 
 
 @nox.session

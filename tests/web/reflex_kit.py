@@ -10,6 +10,7 @@ import reflex as rx
 from reflex.event import Event
 from reflex.istate.manager.memory import StateManagerMemory
 from reflex.istate.manager.token import BaseStateToken
+from reflex.state import OnLoadInternalState
 from reflex_base.constants.state import FIELD_MARKER
 from reflex_base.event.context import EventContext
 from reflex_base.event.processor import BaseStateEventProcessor
@@ -44,8 +45,8 @@ class Client:
             self.unhandled.append(exception)
             return backend_exception_handler(exception) if backend_exception_handler is not None else None
 
-        if getattr(RegistrationContext.ensure_context(), "_app", None) is None:
-            rx.App()  # hydration looks it up
+        app = getattr(RegistrationContext.ensure_context(), "_app", None)
+        self._app: rx.App = rx.App() if app is None else app  # one for the whole process
         self._states: Any = StateManagerMemory()  # type: ignore[abstract]  # mypy stumbles over its overrides
         self._processor = BaseStateEventProcessor(backend_exception_handler=handler, graceful_shutdown_timeout=0.05)
 
@@ -78,7 +79,11 @@ class Client:
     async def send(self, handler: Any, /, *, page: str = "/", **payload: Any) -> asyncio.Future[Any]:
         """Send an event as a browser does, by name, without waiting for it."""
         name = handler if isinstance(handler, str) else format_event_handler(handler)
-        event = Event(name=name, payload=payload, router_data={"pathname": page})
+        event = Event(
+            name=name,
+            payload=payload,
+            router_data={"pathname": page, "asPath": page, "headers": {"origin": "http://localhost"}},
+        )
         return await self._processor.enqueue(TOKEN, event)
 
     async def fire(self, handler: Any, /, *, page: str = "/", **payload: Any) -> None:
@@ -86,6 +91,14 @@ class Client:
         sent = await self.send(handler, page=page, **payload)
         done, _ = await asyncio.wait({sent}, timeout=30)
         assert done, f"{handler} did not end; is there such a handler?"
+
+    def pages(self, *pages: tuple[str, Any]) -> Any:
+        """Add pages to the application, each with what it does on load, and return the event that loads a page."""
+        for route, on_load in pages:
+            if route not in self._app._unevaluated_pages:
+                self._app.add_page(rx.text(route), route=route, on_load=on_load)
+        vars(self._app).pop("router", None)  # computed from the pages there were
+        return OnLoadInternalState.event_handlers["on_load_internal"]
 
     async def state(self, kind: type[S]) -> S:
         """The client's state, as the server keeps it."""

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from playwright.async_api import async_playwright, expect
 
-from examples.proto_ddf.__main__ import free_port, serving
+from examples.proto_ddf.__main__ import free_port, scratch_folder, serving
 from examples.proto_ddf.source import DataSource
 
 if TYPE_CHECKING:
@@ -220,20 +221,22 @@ async def journey(url: str, source: DataSource, output: Path) -> None:
 
 
 @pytest.mark.slow("builds a front end and drives a browser")
-def test_a_visitor_meets_errors_and_gets_over_them(tmp_path: Path) -> None:
+def test_a_visitor_meets_errors_and_gets_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Built once for production, then one journey: message, clearing, another try, toast, navigation, error page."""
-    log = tmp_path / "server.log"
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # the build would take twice as long
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     SCREENSHOTS.mkdir(exist_ok=True)
     with (
+        scratch_folder() as built,  # pytest's would be kept, with all its packages
         DataSource() as source,
-        log.open("wb") as output,
-        serving(source.url, tmp_path, port, output=output) as process,
+        tempfile.TemporaryFile() as log,
+        serving(source.url, built, port, output=log) as process,
     ):
         try:
             wait_until_served(url, process)
-            asyncio.run(journey(url, source, tmp_path / "generated"))
+            asyncio.run(journey(url, source, built / "generated"))
         except BaseException:
-            sys.stderr.write(log.read_text(encoding="utf-8", errors="replace")[-4000:])
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace")[-6000:])
             raise
