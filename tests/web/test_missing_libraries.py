@@ -22,7 +22,7 @@ except ImportError as error:
     ("module", "library", "extra"),
     [
         ("starlette", "starlette", "web"),
-        ("fastapi", "fastapi", "web"),
+        ("fastapi", "fastapi", "fastapi"),
         ("httpx", "httpx", "http"),
         ("httpx2", "httpx2", "httpx2"),
     ],
