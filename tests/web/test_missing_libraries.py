@@ -23,6 +23,7 @@ except ImportError as error:
     [
         ("starlette", "starlette", "web"),
         ("fastapi", "fastapi", "fastapi"),
+        ("litestar", "litestar", "litestar"),
         ("httpx", "httpx", "http"),
         ("httpx2", "httpx2", "httpx2"),
     ],
