@@ -91,7 +91,7 @@ class TimeoutBase(Policy):
                 result = await fn(*args, **kwargs)
             except BaseException as error:
                 if limit.end(error):
-                    raise _timed_out(operation_of(fn, args), seconds) from error
+                    raise timed_out(operation_of(fn, args), seconds) from error
                 raise
             limit.end(None)
             return result
@@ -104,7 +104,7 @@ class TimeoutBase(Policy):
             call = Race(functools.partial(fn, *args, **kwargs))
             call.start()
             if not call.is_over_within(self.seconds) and call.abandon():
-                raise _timed_out(operation_of(fn, args), self.seconds)
+                raise timed_out(operation_of(fn, args), self.seconds)
             result = call.outcome()
             if is_unfinished(result):
                 return self.guard_returned(fn, result, args, kwargs)
@@ -163,10 +163,11 @@ class _Block:
     ) -> None:
         if self._limit.end(error):
             msg = "block"
-            raise _timed_out(msg, self._seconds) from error
+            raise timed_out(msg, self._seconds) from error
 
 
-def _timed_out(operation: str, seconds: float) -> OperationTimeoutError:
+def timed_out(operation: str, seconds: float) -> OperationTimeoutError:
+    """Tell that an operation took longer than it was given; the error to raise."""
     if events.listeners:
         events.emit(TimedOut(operation=operation, seconds=seconds))
     return OperationTimeoutError(f"{operation} took longer than {seconds:g} s", seconds=seconds, operation=operation)

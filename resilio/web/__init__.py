@@ -7,8 +7,9 @@ again or let through is the policies' business. Each module belongs to one frame
 |---|---|---|
 | `resilio.web.state` | state objects of any framework, or of none | |
 | `resilio.web.reflex` | Reflex | ``reflex`` |
-| `resilio.web.starlette`, `resilio.web.fastapi` | applications | ``web`` |
-| `resilio.web.httpx` | clients that call others | ``http`` |
+| `resilio.web.starlette`, `resilio.web.fastapi` | applications | ``web``, ``fastapi`` |
+| `resilio.web.litestar` | applications | ``litestar`` |
+| `resilio.web.httpx`, `resilio.web.httpx2` | clients that call others | ``http``, ``httpx2`` |
 """
 
 from __future__ import annotations

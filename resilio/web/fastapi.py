@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resilio.alerting.optional import require
 
-require("fastapi", extra="web", what="resilio.web.fastapi")
+require("fastapi", extra="fastapi", what="resilio.web.fastapi")
 
 from fastapi.exceptions import RequestValidationError
 

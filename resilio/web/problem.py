@@ -21,7 +21,7 @@ from resilio.errors import (
 from resilio.policies.retry_after import retry_after
 from resilio.reporting.classification import classify
 
-__all__ = ("PROBLEM_JSON", "InvalidField", "ProblemDetails", "phrase_of", "status_of", "wait_of")
+__all__ = ("PROBLEM_JSON", "InvalidField", "ProblemDetails", "chosen_status", "phrase_of", "status_of", "wait_of")
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -144,6 +144,7 @@ def status_of(error: BaseException) -> int:
 
     | error | status |
     |---|---|
+    | an ``HTTPException`` of a web framework | its own |
     | `ValidationError` | 422 |
     | `RateLimitExceededError` | 429 |
     | `CircuitBreakerOpenError`, `BulkheadFullError` | 503 |
@@ -151,6 +152,9 @@ def status_of(error: BaseException) -> int:
     | other `IntegrationError`, errors of connections and HTTP clients | 502 |
     | anything else | 500 |
     """
+    chosen = chosen_status(error)
+    if chosen is not None:
+        return chosen
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             return status
@@ -162,9 +166,19 @@ def status_of(error: BaseException) -> int:
     return 504 if kind_of_error.code == "timeout" and not isinstance(error, IntegrationError) else 502
 
 
+def chosen_status(error: BaseException) -> int | None:
+    """The status of an ``HTTPException``, by which an application says itself what it answers; None for other errors.
+
+    By name, for each web framework has a class of its own.
+    """
+    status = getattr(error, "status_code", None)
+    is_one = any(kind.__name__ == "HTTPException" for kind in type(error).__mro__)
+    return status if is_one and isinstance(status, int) and 100 <= status <= 599 else None  # noqa: PLR2004
+
+
 def wait_of(error: BaseException, status: int) -> int | None:
     """Whole seconds, rounded up and at least 1, after which the same request may succeed; None if nobody can tell."""
-    asked = retry_after(error) if status in _UNAVAILABLE else None
+    asked = retry_after(error) if status in _UNAVAILABLE and chosen_status(error) is None else None
     return None if asked is None else max(math.ceil(asked), 1)
 
 

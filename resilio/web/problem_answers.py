@@ -9,7 +9,7 @@ from urllib.parse import quote
 from resilio.errors import ResilioError, ValidationError
 from resilio.reporting.handler import NO_MESSAGE, ErrorHandler
 from resilio.web.negotiation import language, wants_html
-from resilio.web.problem import PROBLEM_JSON, InvalidField, ProblemDetails, phrase_of, status_of, wait_of
+from resilio.web.problem import PROBLEM_JSON, InvalidField, ProblemDetails, chosen_status, phrase_of, status_of, wait_of
 from resilio.web.problem_page import PAGE_HEADERS, page
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("Answer", "Asked", "ProblemAnswers", "leaf_of", "pointer")
 
 _UNEXPECTED: Final = 500
+_NO_BODY_BELOW: Final = 400
 _GENERAL: Final = ("general", "general_error")
 _LONGEST_STEP: Final = 100
 _DEEPEST: Final = 20
@@ -97,8 +98,10 @@ class ProblemAnswers:
     async def of_error(self, error: Exception, asked: Asked) -> Answer:
         """Report an error and answer for it. Of an unexpected one, nothing but its report's id is in the answer."""
         cause = leaf_of(error)
-        report = await self.report(cause, asked)
         status = status_of(cause)
+        if chosen_status(cause) is not None:
+            return await self._of_chosen(cause, status, asked)
+        report = await self.report(cause, asked)
         messages, locale = self.handler.messages, self._locale(asked)
         is_ours = isinstance(cause, ResilioError)
         category, code = _GENERAL if status == _UNEXPECTED and not is_ours else (report.category, report.code)
@@ -120,6 +123,14 @@ class ProblemAnswers:
             errors=_field_of(cause, words),
         )
         return self.rendered(problem, asked, heading=words.title)
+
+    async def _of_chosen(self, error: BaseException, status: int, asked: Asked) -> Answer:
+        """Answer as the application itself says; below 500 that is no error."""
+        headers = getattr(error, "headers", None)
+        if status < _NO_BODY_BELOW:
+            return Answer(status=status, headers=headers or {}, body=b"")
+        error_id = (await self.report(error, asked)).error_id if status >= _UNEXPECTED else None
+        return self.of_status(status, str(getattr(error, "detail", "")), asked, headers, error_id)
 
     def of_fields(self, errors: list[InvalidField], asked: Asked) -> Answer:
         """Answer for a request of which parts cannot be used. It is the client's mistake, and nothing is reported."""

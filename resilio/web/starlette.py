@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
 __all__ = ("ErrorContextMiddleware", "exception_handlers", "health_endpoint", "install", "lifespan", "response_of")
 
-_SERVER_ERROR = 500
 _CLIENT_GONE = 499
 
 
@@ -108,16 +107,6 @@ def exception_handlers(
     """
     answers = ProblemAnswers(handler, type_base=type_base)
 
-    async def answer_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 -- it is registered for nothing else
-        status = error.status_code
-        if status < 400:  # noqa: PLR2004 -- not modified, say: an answer without a body
-            return Response(status_code=status, headers=error.headers)
-        asked = asked_of(request.scope)
-        report = await answers.report(error, asked) if status >= _SERVER_ERROR else None
-        error_id = None if report is None else report.error_id
-        return response_of(answers.of_status(status, str(error.detail), asked, error.headers, error_id))
-
     async def answer(connection: Request | WebSocket, error: Exception) -> Response:
         error = cause_of(error)
         if is_client_gone(error):
@@ -129,7 +118,7 @@ def exception_handlers(
             return cast("Response", None)  # there is none to be sent
         return response_of(await answers.of_error(error, asked_of(connection.scope)))
 
-    return {HTTPException: answer_http, ResilioError: answer, Exception: answer}
+    return {HTTPException: answer, ResilioError: answer, Exception: answer}
 
 
 def response_of(answer: Answer) -> Response:

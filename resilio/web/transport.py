@@ -56,7 +56,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
-from resilio._core import clock
 from resilio._core.drive import drive
 from resilio._core.pauses import async_pause, blocking_pause
 from resilio.errors import (
@@ -66,7 +65,8 @@ from resilio.errors import (
     OperationTimeoutError,
     RetryExhaustedError,
 )
-from resilio.policies.timeout import Timeout
+from resilio.policies.deadline import deadline
+from resilio.policies.timeout import timed_out
 from resilio.web.transport_body import Exchange
 from resilio.web.transport_hosts import Hosts
 from resilio.web.transport_settings import IDEMPOTENT_METHODS, Answer, Call, TransportSettings, is_failure_status
@@ -171,7 +171,7 @@ class Resilience(Generic[Inner, Send]):
     def _handed_over(self, host: Host[Send], answer: Answer) -> Any:
         """The response, whose body from now on tells when it is over."""
         response = answer.response
-        exchange = Exchange(host.limiter, host.breaker, answer.permit, self._settings.attempt.seconds)
+        exchange = Exchange(host.limiter, host.breaker, answer.permit, self._settings.attempt)
         if response.is_closed:  # a transport that answers from memory has read it already
             exchange.ends()
         else:
@@ -223,19 +223,24 @@ class AsyncResilience(Resilience[Inner, "Callable[[Call], Awaitable[Answer]]"]):
     def _senders(
         self, label: str, breaker: CircuitBreaker
     ) -> tuple[Callable[[Call], Awaitable[Answer]], Callable[[Call], Awaitable[Answer]]]:
-        settings, judged = self._settings, self._judged
-        timed = settings.attempt.guard_coroutine(_named(label, self._inner.handle_async_request))
+        settings, judged, inner = self._settings, self._judged, self._inner
 
         async def attempt(call: Call) -> Answer:
+            left = call.time_left(label, settings.attempt)
             permit = breaker.acquire()
+            limit = deadline(left)
             try:
-                response = await timed(call.request)
+                response = await inner.handle_async_request(call.request)
             except BaseException as error:
-                permit.failure(error)
-                raise
+                failure = timed_out(label, left) if limit.end(error) else error
+                permit.failure(failure)
+                if failure is error:
+                    raise
+                raise failure from error
+            limit.end(None)
             return judged(label, call, response, permit)
 
-        attempts = Timeout(settings.total).guard_coroutine(settings.retry.guard_coroutine(_named(label, attempt)))
+        attempts = settings.retry.guard_coroutine(_named(label, attempt))
 
         async def send(call: Call) -> Answer:
             try:
@@ -275,10 +280,10 @@ class BlockingResilience(Resilience[Inner, "Callable[[Call], Answer]"]):
         settings, judged, inner = self._settings, self._judged, self._inner
 
         def attempt(call: Call) -> Answer:
+            left = call.time_left(label, settings.attempt)
             permit = breaker.acquire()
             request = call.request
             usual = request.extensions.get("timeout")
-            left = min(settings.attempt.seconds, max(call.deadline - clock.monotonic(), _SHORTEST))
             request.extensions["timeout"] = _shortened(usual or {}, left)
             try:
                 response = inner.handle_request(request)
@@ -299,10 +304,6 @@ class BlockingResilience(Resilience[Inner, "Callable[[Call], Answer]"]):
             return answer
 
         return attempt, send
-
-
-_SHORTEST: Final = 0.001
-"""Seconds; a timeout of zero is refused by sockets."""
 
 
 def _shortened(usual: dict[str, float | None], left: float) -> dict[str, float | None]:

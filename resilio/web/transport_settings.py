@@ -10,7 +10,7 @@ from resilio.policies.backoff import BackoffStrategy
 from resilio.policies.circuit_breaker import CircuitBreaker
 from resilio.policies.retry_after import retry_after
 from resilio.policies.standard import standard_pipeline
-from resilio.policies.timeout import Timeout
+from resilio.policies.timeout import timed_out
 from resilio.policies.trip_rates import FailureRate
 from resilio.policies.windows import TimeWindow
 
@@ -47,14 +47,31 @@ class Call:
 
     Attributes:
         request: The library's request.
-        deadline: When no other attempt may start, on the monotonic clock.
+        total: Seconds for all of them.
+        deadline: When these are over, on the monotonic clock.
     """
 
-    __slots__ = ("deadline", "request")
+    __slots__ = ("deadline", "request", "total")
 
     def __init__(self, request: Any, total: float) -> None:
         self.request: Any = request
+        self.total: float = total
         self.deadline: float = clock.monotonic() + total
+
+    def time_left(self, label: str, attempt: float) -> float:
+        """Seconds that an attempt may take which starts now.
+
+        Args:
+            label: The host's.
+            attempt: Seconds for each attempt.
+
+        Raises:
+            OperationTimeoutError: All the time is used up.
+        """
+        left = self.deadline - clock.monotonic()
+        if left <= 0:
+            raise timed_out(label, self.total)
+        return min(left, attempt)
 
 
 class Answer:
@@ -102,15 +119,16 @@ class TransportSettings:
     """The checked arguments of a transport.
 
     Attributes:
-        retry: The attempts of one request.
-        attempt: The time of each.
+        total: Seconds for all attempts of one request.
+        retry: When there is another one.
+        attempt: Seconds for each.
     """
 
     name: str | None
     max_concurrent: int
     total: float
     retry: BackoffStrategy
-    attempt: Timeout
+    attempt: float
     trip: TripRule
     recovery_timeout: float
     retry_methods: frozenset[str]
@@ -168,7 +186,7 @@ class TransportSettings:
             max_concurrent=max_concurrent,
             total=total,
             retry=retry,
-            attempt=Timeout(attempt),
+            attempt=attempt,
             trip=trip,
             recovery_timeout=durations.seconds("recovery_timeout", recovery_timeout),
             retry_methods=_methods(retry_methods),
@@ -182,7 +200,7 @@ class TransportSettings:
             trip=self.trip,
             recovery_timeout=self.recovery_timeout,
             # A probe has an attempt's time for its headers, and as much again until its body counts as sound.
-            half_open_timeout=max(self.recovery_timeout, 2.5 * self.attempt.seconds),
+            half_open_timeout=max(self.recovery_timeout, 2.5 * self.attempt),
             ignore=_is_callers_fault,
         )
         if self.name is None:
