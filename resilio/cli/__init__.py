@@ -11,6 +11,7 @@ decides anything about a policy or a letter. ``resilio --help`` says what there 
 | 3 | it could not be done, or was not confirmed; nothing was changed that is not told |
 | 130 | interrupted; claims were given back |
 | 141 | whoever read the output went away |
+| 143 | terminated; claims were given back |
 
 The extra ``cli`` brings what it is drawn with.
 """

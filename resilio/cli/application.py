@@ -61,7 +61,7 @@ def application() -> None:
 
     \b
     Exit codes: 0 done, 1 done in part, 2 not understood, 3 could not be done,
-    130 interrupted, 141 the reader of the output went away.
+    130 interrupted, 143 terminated, 141 the reader of the output went away.
     """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,9 +15,10 @@ from rich.text import Text
 from resilio._core import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
-__all__ = ("age", "errors", "output", "preview", "printable", "row_text", "say", "stamp", "write_json")
+__all__ = ("age", "busy", "errors", "output", "preview", "printable", "row_text", "say", "stamp", "write_json")
 
 _PIPE_WIDTH = 160
 
@@ -41,6 +43,17 @@ def errors() -> Console:
 def say(text: str, *, style: str = "dim") -> None:
     """A remark to whoever watches, on stderr."""
     errors().print(Text(text, style=style), soft_wrap=True)
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show that something is at work while the block runs, where anybody watches."""
+    console = errors()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(text)):
+        yield
 
 
 def write_json(value: object, *, indent: int | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resilio.cli.console import say, write_json
+from resilio.cli.console import busy, say, write_json
 from resilio.cli.letters import confirmed, count, filtered, in_loop, on_a_queue, opened, store_at, yes
 from resilio.deadletters.queue import DeadLetterQueue
 
@@ -32,7 +32,8 @@ async def export_letters(
     """
     async with opened(queue, region, codec) as letters:
         place: Any = sys.stdout if target == "-" else target
-        number = await letters.export_to(place, where, opened=is_opened)
+        with busy("exporting"):
+            number = await letters.export_to(place, where, opened=is_opened)
     sys.stdout.flush()
     say(f"wrote {number} letters{'' if target == '-' else f' to {target}'}")
 
@@ -50,7 +51,8 @@ async def import_letters(
     A letter that is there already is left as it is: importing twice does no harm.
     """
     async with opened(queue, region, codec, may_be_new=True) as letters:
-        number = await letters.import_from(sys.stdin if source == "-" else source)
+        with busy("importing"):
+            number = await letters.import_from(sys.stdin if source == "-" else source)
         place = letters.location
     if as_json:
         write_json({"imported": number, "location": place}, indent=2)
@@ -89,7 +91,8 @@ async def move(
                 confirmed(f"Move every letter from {letters.location} to {target}?", is_sure=yes)
             other = DeadLetterQueue(store=store_at(target, region, may_be_new=True))
             try:
-                number = await letters.move(where, to=other)
+                with busy("moving"):
+                    number = await letters.move(where, to=other)
             finally:
                 await other.aclose()
     if as_json:

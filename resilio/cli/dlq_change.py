@@ -8,9 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.progress import track
 from rich.text import Text
 
-from resilio.cli.console import output, printable, say, write_json
+from resilio.cli.console import busy, errors, output, printable, say, write_json
 from resilio.cli.letters import confirmed, filtered, find, in_loop, matching, on_a_queue, opened, yes
 from resilio.deadletters.encoder import Encoder
 from resilio.deadletters.errors import MessageNotFoundError
@@ -163,7 +164,8 @@ async def delete(
 
 
 async def _delete(letters: DeadLetterQueue, ids: list[str], reason: str | None) -> None:
-    for each in ids:
+    console = errors()
+    for each in track(ids, "deleting", console=console, transient=True, disable=not console.is_terminal):
         try:
             await (letters.delete(each) if reason is None else letters.discard(each, reason))
         except MessageNotFoundError:
@@ -184,7 +186,8 @@ async def purge(
         total = (await letters.stats()).total
         if not dry_run:
             confirmed(f"Delete all {_letters(total)} in {letters.location} for good?", is_sure=yes)
-            total = await letters.purge(confirm=True)
+            with busy("purging"):
+                total = await letters.purge(confirm=True)
     if as_json:
         write_json({"dry_run": dry_run, "deleted": 0 if dry_run else total, "letters": total}, indent=2)
     else:

@@ -11,7 +11,7 @@ from resilio.cli.console import errors, output, preview, row_text, say, write_js
 from resilio.cli.exits import ExitCode
 from resilio.cli.letters import filtered, find, in_loop, matching, on_a_queue, opened
 from resilio.cli.loading import load
-from resilio.deadletters.errors import DeadLetterQueueError
+from resilio.deadletters.errors import DeadLetterQueueError, MessageClaimedError, MessageNotFoundError
 from resilio.deadletters.letter import LetterStatus
 from resilio.deadletters.replay_rules import StopWhenFailing
 from resilio.deadletters.replay_run import ReplayEnd, ReplaySummary
@@ -109,6 +109,8 @@ async def _by_id(letters: DeadLetterQueue, ids: tuple[str, ...]) -> ReplaySummar
         letter = await find(letters, given)
         try:
             await letters.reprocess_message(letter.id)
+        except (MessageClaimedError, MessageNotFoundError) as error:  # somebody else has it, or had: the rest goes on
+            failed[letter.id] = str(error)
         except DeadLetterQueueError:
             raise
         except Exception as error:  # the reprocessor's

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -13,7 +16,7 @@ import click
 from resilio.errors import ResilioError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ("CommandFailedError", "ExitCode", "ended")
 
@@ -30,6 +33,7 @@ class ExitCode(IntEnum):
     """It could not be done, or was not confirmed."""
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
 
 
 class CommandFailedError(Exception):
@@ -43,6 +47,31 @@ def ended(command: Callable[[], object], *, shows_traceback: Callable[[], bool])
         command: What to run; an integer that it returns is the exit code, anything else is success.
         shows_traceback: Whether to tell where it went wrong as well; asked afterwards.
     """
+    with _termination() as was_terminated:
+        code = _ended(command, shows_traceback)
+    return ExitCode.TERMINATED if was_terminated and code == ExitCode.INTERRUPTED else code
+
+
+@contextmanager
+def _termination() -> Iterator[list[int]]:
+    """Let SIGTERM end a command as Ctrl-C does, so that claims are given back; the list says that it came."""
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)
+        signal.raise_signal(signal.SIGINT)  # for which event loops have a way to end well
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _ended(command: Callable[[], object], shows_traceback: Callable[[], bool]) -> int:
     try:
         result = command()
         sys.stdout.flush()

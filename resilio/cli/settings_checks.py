@@ -22,7 +22,7 @@ EXTRAS: Final = {
     "aws": ("aiobotocore",),
     "cli": ("click", "rich"),
     "crypto": ("cryptography",),
-    "dashboard": ("starlette", "jinja2", "sse_starlette"),
+    "dashboard": ("starlette", "jinja2", "sse_starlette", "uvicorn"),
     "email": ("aiosmtplib",),
     "fast": ("orjson",),
     "http": ("httpx",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Final
@@ -60,6 +61,12 @@ class QueueProbe:
         self._last: DeadLetterStats | None = None
         self._read_at = float("-inf")
         self._has_complained = False
+        _alive.add(self)
+
+    def begin_anew(self) -> None:
+        """Forget a reading that is under way: its thread stayed behind in the parent process."""
+        self._lock = threading.Lock()
+        self._reading = None
 
     @property
     def is_alive(self) -> bool:
@@ -97,6 +104,18 @@ class QueueProbe:
             with self._lock:
                 self._last, self._read_at, self._reading = found, clock.monotonic(), None
             done.set()
+
+
+_alive: weakref.WeakSet[QueueProbe] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for probe in list(_alive):
+        probe.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _stats_of(queue: CountsLetters) -> DeadLetterStats:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_kit import environment, keep, spawn
 
+from resilio import sync
 from resilio._core import clock
 
 if TYPE_CHECKING:
@@ -69,6 +70,18 @@ def test_a_letter_named_by_its_id_that_fails_is_told(run: Run, shop: Path) -> No
     ran = run("dlq", "replay", ids[0], *Q, "-r", "shop:refuse_odd", "--json")
     assert ran.code == 1
     assert ran.json["errors"] == {ids[0]: "ValueError: 1 is odd"}
+
+
+def test_a_letter_that_somebody_else_has_does_not_stop_the_others(run: Run, shop: Path) -> None:
+    """It is told among the failures; the next one is replayed."""
+    ids = keep("letters.jsonl", [{"n": n} for n in range(2)])
+    other = sync.DeadLetterQueue(local_file_path="letters.jsonl", visibility_timeout=600)
+    other.receive_from_dlq(1)
+    ran = run("dlq", "replay", *ids, *Q, "-r", "shop:handle", "--json")
+    other.close()
+    assert ran.code == 1
+    assert ran.json["replayed"] == 1
+    assert set(ran.json["errors"]) == {ids[0]}
 
 
 def test_a_dry_run_replays_nothing(run: Run) -> None:
@@ -144,14 +157,15 @@ def _interrupted(folder: Path, how: int) -> tuple[int, str]:
 
 
 @pytest.mark.slow("starts an interpreter")
-def test_ctrl_c_gives_the_claims_back(run: Run, folder: Path) -> None:
-    """Exit code 130, no traceback, and every letter that was not replayed waits again at once."""
+@pytest.mark.parametrize(("how", "told"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "terminated"])
+def test_an_interruption_gives_the_claims_back(run: Run, folder: Path, how: int, told: int) -> None:
+    """128 and the signal's number, no traceback, and every letter that was not replayed waits again at once."""
     keep("letters.jsonl", [{"n": n} for n in range(6)])
-    code, err = _interrupted(folder, signal.SIGINT)
-    assert code == 130
+    code, err = _interrupted(folder, how)
+    assert code == told
     assert "Traceback" not in err
-    told: dict[str, Any] = run("dlq", "stats", *Q, "--json").json
-    assert (told["total"], told["waiting"], told["claimed"]) == (3, 3, 0)
+    stats: dict[str, Any] = run("dlq", "stats", *Q, "--json").json
+    assert (stats["total"], stats["waiting"], stats["claimed"]) == (3, 3, 0)
 
 
 @pytest.mark.slow("starts an interpreter")

@@ -46,6 +46,7 @@ def test_without_policies_an_outage_is_what_it_is() -> None:
     assert outcome.calls == outcome.requests == 500
 
 
+@pytest.mark.slow("plays a storm of retries, twice")
 def test_retries_multiply_the_load_and_a_budget_bounds_it() -> None:
     """Three retries make up to four calls of one; a budget of a tenth adds a tenth."""
     bare = played("retries=3 base=0.5")
@@ -65,6 +66,7 @@ def test_a_breaker_takes_the_load_off() -> None:
     assert outcome.recovery <= 4
 
 
+@pytest.mark.slow("plays a storm of retries, twice")
 def test_retries_without_jitter_keep_an_overloaded_dependency_down() -> None:
     """The storm goes on after its cause has gone; with a budget the same retries let it recover."""
     storm = played("retries=5 base=0.5 jitter=none timeout=2", outage="overload", overload_capacity=0.5, capacity=1.5)
@@ -73,6 +75,7 @@ def test_retries_without_jitter_keep_an_overloaded_dependency_down() -> None:
     assert calm.recovery is not None
 
 
+@pytest.mark.slow("plays a storm of retries, twice")
 def test_a_partial_outage_is_what_retries_are_for() -> None:
     """Where a third of the calls fail, three tries answer nearly everybody."""
     assert (played("nothing:", outage="partial").outage_success_rate or 0) < 0.8
@@ -88,6 +91,7 @@ def test_a_slow_dependency_is_cut_off_by_a_timeout() -> None:
     assert impatient.outage_success_rate == 0
 
 
+@pytest.mark.slow("plays a storm of retries, twice")
 def test_the_same_seed_gives_the_same_run() -> None:
     """To the last number; another seed gives another one."""
     policies = "retries=3 base=0.5 budget=20% breaker=5/5 timeout=2"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -127,3 +130,33 @@ def test_a_queue_is_not_kept_alive(provider: MeterProvider) -> None:
     assert not probe.is_alive
     probe._read_at = float("-inf")
     assert probe.read() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.slow("starts an interpreter")
+def test_a_child_reads_for_itself() -> None:
+    """A reading that was under way when the process forked does not keep the child from its own."""
+    code = (
+        "import os, threading\n"
+        "from resilio.deadletters.store import DeadLetterStats\n"
+        "from resilio.telemetry.queue_probe import QueueProbe\n"
+        "hangs = threading.Event()\n"
+        "class Queue:\n"
+        "    location = 'letters.jsonl'\n"
+        "    def stats(self):\n"
+        "        if os.getpid() == parent: hangs.wait()\n"
+        "        return DeadLetterStats(total=1, waiting=1, claimed=0, parked=0,\n"
+        "            oldest_failed_at=None, oldest_age=None, bytes=0)\n"
+        "parent, queue = os.getpid(), Queue()\n"
+        "probe = QueueProbe('letters', queue, patience=0.05)\n"
+        "assert probe.read() is None\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    probe._patience = 30\n"
+        "    os._exit(0 if probe.read() is not None else 1)\n"
+        "status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "hangs.set()\n"
+        "raise SystemExit(status)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert ran.returncode == 0, ran.stderr

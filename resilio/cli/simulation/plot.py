@@ -44,20 +44,23 @@ def comparison(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("policies", overflow="fold")
     for heading in ("answered", "in outage", "load ×", "peak ×", "recovers", "99 % within"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rates = _best([each.success_rate for each in outcomes], largest=True)
-    during = _best([each.outage_success_rate for each in outcomes], largest=True)
-    loads = _best([each.amplification for each in outcomes])
-    peaks = _best([each.peak_load for each in outcomes])
-    times = _best([each.recovery for each in outcomes])
+    best = {
+        "rate": _best([each.success_rate for each in outcomes], largest=True),
+        "during": _best([each.outage_success_rate for each in outcomes], largest=True),
+        "load": _best([each.amplification for each in outcomes]),
+        "peak": _best([each.peak_load for each in outcomes]),
+        "recovery": _best([each.recovery for each in outcomes]),
+    }
     for each in outcomes:
+        recovery = "never" if each.recovery is None else f"{each.recovery:g} s"
         table.add_row(
             Text(each.name),
-            _cell(percent(each.success_rate), is_best=each.success_rate == rates),
-            _cell(percent(each.outage_success_rate), is_best=each.outage_success_rate == during),
-            _cell(_times(each.amplification), is_best=each.amplification == loads),
-            _cell(_times(each.peak_load), is_best=each.peak_load == peaks),
-            _cell("never" if each.recovery is None else f"{each.recovery:g} s", is_best=each.recovery == times),
-            _cell("-" if each.slowest is None else f"{each.slowest:.2f} s"),
+            _cell(percent(each.success_rate), each.success_rate, best["rate"]),
+            _cell(percent(each.outage_success_rate), each.outage_success_rate, best["during"]),
+            _cell(_times(each.amplification), each.amplification, best["load"]),
+            _cell(_times(each.peak_load), each.peak_load, best["peak"]),
+            Text(recovery, style="red") if each.recovery is None else _cell(recovery, each.recovery, best["recovery"]),
+            "-" if each.slowest is None else f"{each.slowest:.2f} s",
         )
     return table
 
@@ -69,8 +72,8 @@ def _best(values: Sequence[float | None], *, largest: bool = False) -> float | N
     return max(known) if largest else min(known)
 
 
-def _cell(text: str, *, is_best: bool = False) -> Text:
-    return Text(text, style="bold green" if is_best else "")
+def _cell(text: str, value: float | None, best: float | None) -> Text:
+    return Text(text, style="bold green" if best is not None and value == best else "")
 
 
 def _times(value: float | None) -> str:
@@ -128,7 +131,8 @@ def _axis(scenario: Scenario, columns: int) -> Text:
     room = end - begin
     name = f" {scenario.outage} " if room > len(scenario.outage) + 4 else ""
     bar = f"├{name:─^{room - 2}}┤" if room > 1 else "│"
-    line = Text(" " * (_MARGIN + begin) + bar, style="red")
+    line = Text(" " * (_MARGIN + begin))
+    line.append(bar, style="red")
     start, stop, total = f"{scenario.before:g} s", f"{scenario.end:g} s", f"{scenario.duration:g} s"
     ticks = f"{' ' * begin}{start}"
     ticks = f"{ticks:<{max(end - 1, len(ticks) + 1)}}{stop}"
