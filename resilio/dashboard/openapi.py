@@ -202,7 +202,7 @@ def _looking() -> dict[str, Any]:
 
 def _letters() -> dict[str, Any]:
     found = _object({"letters": _list(_ref("Letter")), "next": _maybe(_TEXT)})
-    query = {**_FILTERS, "after": _TEXT, "limit": {"type": "integer", "minimum": 1, "maximum": 200}}
+    query = {**_FILTERS, "after": _TEXT, "limit": {"type": "integer", "minimum": 1, "maximum": 100}}
     rate: Schema = {"type": "number", "minimum": LEAST_RATE, "maximum": MOST_RATE}
     limit: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_LETTERS}
     ids = {**_list(_TEXT), "minItems": 1, "maxItems": MOST_LETTERS}

@@ -38,9 +38,7 @@ def operations() -> list[str]:
 
 @pytest.mark.slow("an endpoint is asked thirty odd questions")
 @pytest.mark.parametrize("operation", operations())
-def test_an_endpoint_keeps_to_its_document(
-    service: Service, operation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_endpoint_keeps_to_its_document(service: Service, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statuses, content types and bodies are those of the document, for good requests and for bad ones."""
 
     async def no_wait(_: float) -> None:

@@ -168,7 +168,9 @@ async def test_a_message_is_edited_then_replayed_and_keeps_its_secrets(service: 
     assert (wrong.status_code, moved.status_code) == (422, 422)
     assert "message.to holds [redacted]" in moved.text
     assert "1 replayed" in said_on(page)
-    assert service.handled == [{"to": "grace", "api_key": "sk-4711-very-secret", "lines": [{"token": "t-0815-secret", "n": 2}]}]
+    assert service.handled == [
+        {"to": "grace", "api_key": "sk-4711-very-secret", "lines": [{"token": "t-0815-secret", "n": 2}]}
+    ]
 
 
 def test_edited_messages_are_the_original_where_nothing_was_touched() -> None:

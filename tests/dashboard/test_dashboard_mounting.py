@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dashboard_kit import Service
 
+
 def _alone(app: Starlette) -> tuple[ASGIApp, str]:
     return app, "/"
 

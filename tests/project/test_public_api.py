@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 SNAPSHOT = Path(__file__).with_name("public_api.txt")
-MODULES = ("resilio", "resilio.sync", "resilio.errors", "resilio.settings", "resilio.testing")
+MODULES = ("resilio", "resilio.sync", "resilio.errors", "resilio.settings", "resilio.testing", "resilio.dashboard")
 
 
 def _signature(thing: object) -> str:
