@@ -32,7 +32,7 @@ __all__ = ("Collector", "Sources", "error_status", "merged_groups")
 
 _RECENT_MINUTES: Final = 5
 _NEW_SECONDS: Final = 3600.0
-_HEALTH_STAYS: Final = 5.0
+_HEALTH_STAYS: Final = 2.0
 _STATS_STAY: Final = 0.9
 
 
@@ -178,7 +178,7 @@ class Collector:
         ]
 
     async def health(self) -> list[HealthRow]:
-        """What the health checks find, at most five seconds ago."""
+        """What the health checks find, at most two seconds ago."""
         now = clock.monotonic()
         if self._health is not None and now - self._health[0] < _HEALTH_STAYS:
             return list(self._health[1])

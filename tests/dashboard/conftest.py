@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from dashboard_kit import Service
+
 from resilio.policies import registry
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 import schemathesis
+from dashboard_kit import OURS, asking
 from hypothesis import HealthCheck as Suppressed
 from hypothesis import Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as conforms
 
-from dashboard_kit import OURS, asking
 from resilio._core import clock
 from resilio.dashboard.openapi import document
 
@@ -61,7 +61,7 @@ def test_an_endpoint_keeps_to_its_document(service: Service, operation: str, mon
         suppress_health_check=list(Suppressed),
     )
     @given(case=strategy)
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         response = case.call(headers=OURS)
         case.validate_response(response, checks=CHECKS)
         statuses.add(response.status_code)

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-
 from browser import browse, needs_chromium, tab
 from dashboard_kit import HOSTILE, served
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Dialog
-
     from dashboard_kit import Service
+    from playwright.async_api import Browser, Dialog
 
 pytestmark = [needs_chromium, pytest.mark.slow("starts a browser")]
 
@@ -26,7 +24,8 @@ def bad_day(service: Service) -> list[str]:
     service.open_circuit()
 
     async def lose() -> list[str]:
-        ids = await service.lose(*({"n": number, "text": HOSTILE, "api_key": "k-4711-secret"} for number in range(12)))
+        messages = [{"n": number, "text": HOSTILE, "api_key": "k-4711-secret"} for number in range(12)]
+        ids = await service.lose(*messages)
         await service.alerts.check()
         return ids
 
@@ -35,7 +34,7 @@ def bad_day(service: Service) -> list[str]:
 
 @pytest.mark.parametrize("look", ["desk-light", "phone-dark"])
 def test_every_page_is_clean_fits_and_is_accessible(service: Service, look: str) -> None:
-    """On a desk in the light and a phone in the dark: no console error, no violation, nothing too wide, nothing axe minds."""
+    """On a desk and on a dark phone: no console error, no violation, nothing too wide, nothing that axe minds."""
     app = service.dashboard()
     [letter, *_] = bad_day(service)
     device, scheme = look.split("-")
@@ -62,10 +61,10 @@ def test_every_page_is_clean_fits_and_is_accessible(service: Service, look: str)
         browse(visit)
 
 
-def test_an_operator_acts_on_every_page(service: Service) -> None:
-    """Reset a circuit, replay selected letters, edit and replay one, silence a rule, test a channel: by hand."""
+def test_an_operator_acts_on_circuits_alerts_and_errors(service: Service) -> None:
+    """Reset a circuit and force it open, silence a rule, test a channel, search errors: by hand, and nothing runs."""
     app = service.dashboard()
-    ids = bad_day(service)
+    bad_day(service)
     dialogs: list[str] = []
 
     async def note(dialog: Dialog) -> None:
@@ -88,6 +87,34 @@ def test_an_operator_acts_on_every_page(service: Service) -> None:
             await page.get_by_role("button", name="Force open").click()
             await page.get_by_text("openai-api is forced open now").wait_for()
 
+            await found.open("alerts")
+            await page.get_by_label("Rule").select_option("letters wait")
+            await page.get_by_label("Why").fill("we know")
+            await page.get_by_role("button", name="Silence").click()
+            await page.get_by_text("letters wait is silenced").wait_for()
+            await page.get_by_role("button", name="Send a test message").click()
+            await page.get_by_text("delivered").wait_for()
+            assert len(service.printer.printed) == 2  # the alert, and the test
+
+            await found.open("errors")
+            await page.get_by_label("Text").fill("asleep")
+            await page.keyboard.press("Enter")
+            await page.get_by_text("1 of 2 groups").wait_for()
+            await found.check("acting-on-errors")
+        assert dialogs == []
+
+    with served(app) as url:
+        browse(act)
+
+
+def test_an_operator_replays_edits_and_discards(service: Service) -> None:
+    """Selected letters, one that is edited first, and all that wait are replayed once each; one is discarded."""
+    app = service.dashboard()
+    ids = bad_day(service)
+
+    async def act(browser: Browser) -> None:
+        async with tab(browser, url) as found:
+            page = found.page
             await found.open("letters")
             assert await page.get_by_role("button", name="Replay selected").is_disabled()
             await page.get_by_label(f"Select {ids[0]}").check()
@@ -104,26 +131,17 @@ def test_an_operator_acts_on_every_page(service: Service) -> None:
             await page.get_by_text("1 replayed, 0 failed").wait_for()
             assert service.handled[-1] == {"n": "two", "text": HOSTILE, "api_key": "k-4711-secret"}
 
+            await found.open(f"letter?id={ids[3]}")
+            await page.get_by_text("Discard…").click()
+            await page.get_by_label("Why").fill("a test")
+            await page.get_by_role("button", name="Discard for good").click()
+            await page.get_by_text("was discarded").wait_for()
+
             await found.open("letters")
             await page.get_by_role("button", name="Replay all that wait").dblclick()
-            await page.get_by_text("9 replayed, 0 failed").wait_for()
-            assert sorted(str(each["n"]) for each in service.handled) == sorted(map(str, [0, 1, "two", *range(3, 12)]))
-
-            await found.open("alerts")
-            await page.get_by_label("Rule").select_option("letters wait")
-            await page.get_by_label("Why").fill("we know")
-            await page.get_by_role("button", name="Silence").click()
-            await page.get_by_text("letters wait is silenced").wait_for()
-            await page.get_by_role("button", name="Send a test message").click()
-            await page.get_by_text("delivered").wait_for()
-            assert len(service.printer.printed) == 2  # the alert, and the test
-
-            await found.open("errors")
-            await page.get_by_label("Text").fill("asleep")
-            await page.keyboard.press("Enter")
-            await page.get_by_text("1 of 2 groups").wait_for()
-            await found.check("acting")
-        assert dialogs == []  # nothing that was shown ran
+            await page.get_by_text("8 replayed, 0 failed").wait_for()
+            assert sorted(str(each["n"]) for each in service.handled) == sorted(map(str, [0, 1, "two", *range(4, 12)]))
+            await found.check("replayed")
 
     with served(app) as url:
         browse(act)

@@ -6,8 +6,8 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
-
 from dashboard_kit import asking, said_on
+
 from resilio import CircuitBreaker, CircuitBreakerOpenError
 from resilio._core import events
 

@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-
 from dashboard_kit import asking, said_on
+
 from resilio._core import clock
 from resilio.dashboard import fleet
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-
 from dashboard_kit import asking, said_on
+
 from resilio import DeadLetter, DeadLetterQueue
 from resilio._core import clock
 from resilio.deadletters.letter import new_body, next_id
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
-
     from dashboard_kit import Service
 
 LETTERS = 100_000

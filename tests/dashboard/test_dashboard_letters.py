@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 import pytest
-
 from dashboard_kit import OURS, asking, nonce_on, said_on
+
 from resilio import MessageNotFoundError
 from resilio.dashboard.editing import EditError, as_text, edited
 
 if TYPE_CHECKING:
+    import httpx
     from dashboard_kit import Service
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
-
 from dashboard_kit import asking, served
+
 from resilio.dashboard import live
 
 if TYPE_CHECKING:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import anyio
 import pytest
+from dashboard_kit import PAGES, asking
 from starlette.applications import Starlette
 from starlette.routing import Mount
-
-from dashboard_kit import PAGES, asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from dashboard_kit import Service
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def _alone(app: Starlette) -> tuple[ASGIApp, str]:
@@ -41,7 +39,8 @@ def _in_fastapi(app: Starlette) -> tuple[ASGIApp, str]:
 def _in_litestar(app: Starlette) -> tuple[ASGIApp, str]:
     from litestar import Litestar, asgi  # noqa: PLC0415 -- heavy
 
-    return Litestar([asgi("/admin/ops", is_mount=True, copy_scope=True)(app)]), "/admin/ops/"
+    made: Any = Litestar([asgi("/admin/ops", is_mount=True, copy_scope=True)(app)])
+    return made, "/admin/ops/"
 
 
 def _in_reflex(app: Starlette) -> tuple[ASGIApp, str]:

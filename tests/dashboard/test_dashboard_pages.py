@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from dashboard_kit import PAGES, asking, said_on
+
 from resilio import ErrorTracker
 from resilio.dashboard import create_app
 

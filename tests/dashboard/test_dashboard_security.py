@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from dashboard_kit import HOSTILE, OURS, PAGES, asking, nonce_on
 from starlette.responses import RedirectResponse
 
-from dashboard_kit import HOSTILE, OURS, PAGES, asking, nonce_on
 from resilio import AlertRule, Alerts, CircuitBreaker, DeadLettersAbove, ErrorTracker, HealthCheck, LetterFilter
 from resilio.dashboard import Identity, Role, basic_auth, create_app
 from resilio.dashboard.guard import CONTENT_SECURITY_POLICY
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
     from dashboard_kit import Service
+    from starlette.requests import Request
 
 pytestmark = pytest.mark.anyio
 
