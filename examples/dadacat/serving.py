@@ -38,11 +38,11 @@ def url_of(listener: socket.socket) -> str:
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, *, lifespan: Literal["on", "off"] = "off"
+    app: ASGIApp, listener: socket.socket, *, lifespan: Literal["on", "off"] = "off", log_level: str = "warning"
 ) -> AsyncIterator[None]:
     """Serve ``app`` while the block runs, then hang up and close ``listener``."""
     settings = uvicorn.Config(
-        app, lifespan=lifespan, access_log=False, log_level="warning", ws="none", timeout_graceful_shutdown=1
+        app, lifespan=lifespan, access_log=False, log_level=log_level, ws="none", timeout_graceful_shutdown=1
     )
     server = _Server(settings)
     async with anyio.create_task_group() as tasks:

@@ -135,7 +135,7 @@ class Api:
 
     async def letters(self, request: Request) -> Json:
         """Dead letters, oldest first."""
-        limit = _whole(request, "limit", PAGE, 200)
+        limit = _whole(request, "limit", PAGE, 100)
         query = LetterQuery.of(request.query_params)
         with queue_troubles():
             letters = await self._do.queue.peek(

@@ -62,7 +62,7 @@ def create_app(
         queue: Whose letters are shown; to be replayed from here it needs a ``reprocessor``.
         notifier: Whose channels are shown.
         alerts: Whose incidents are shown; running its checks is up to you.
-        health_checks: What is looked at whenever somebody looks, at most every five seconds.
+        health_checks: What is looked at whenever somebody looks, at most every two seconds.
         auth: Says who asks, and what they may do; `basic_auth` makes one.
         insecure_no_auth: Whether everybody who reaches it may see and do everything: for a laptop.
         directory: Where the processes of one service, on one machine, tell each other what they know; it is made if it

@@ -32,7 +32,7 @@ __all__ = ("Collector", "Sources", "error_status", "merged_groups")
 
 _RECENT_MINUTES: Final = 5
 _NEW_SECONDS: Final = 3600.0
-_HEALTH_STAYS: Final = 5.0
+_HEALTH_STAYS: Final = 2.0
 _STATS_STAY: Final = 0.9
 
 
@@ -57,6 +57,8 @@ class Collector:
         self._replays = replays
         self._started = clock.utcnow().timestamp()
         self._host = socket.gethostname()[:100]
+        self._pid = 0
+        self._process_id = ""
         self._mark = dice.randbytes(3).hex()
         self._health: tuple[float, list[HealthRow]] | None = None
         self._stats: tuple[float, DeadLetterStats] | None = None
@@ -64,7 +66,10 @@ class Collector:
     @property
     def process_id(self) -> str:
         """Names this process among all that share a directory."""
-        return f"{self._host}-{os.getpid()}-{self._mark}"
+        if self._pid != os.getpid():  # it was forked
+            self._pid = os.getpid()
+            self._process_id = f"{self._host}-{self._pid}-{self._mark}"
+        return self._process_id
 
     def process(self) -> ProcessRow:
         """Who this is."""
@@ -111,20 +116,29 @@ class Collector:
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
-    def groups(self, most: int | None = None) -> list[GroupRow]:
-        """The groups of errors that the tracker tells apart, most frequent first."""
+    def groups(self, most: int | None = None, *, traced: bool = True) -> list[GroupRow]:
+        """The groups of errors that the tracker tells apart, most frequent first; with when they came if ``traced``."""
         tracker = self.sources.tracker
-        return [] if tracker is None else [self._group(tracker, each) for each in tracker.top_errors(most)]
+        rows = [] if tracker is None else [self._group(each) for each in tracker.top_errors(most)]
+        return [self.traced(each) for each in rows] if traced else rows
 
     def group(self, fingerprint: str) -> GroupRow | None:
         """One group; None if the tracker does not know it, or not any more."""
         tracker = self.sources.tracker
         found = None if tracker is None else tracker.group(fingerprint)
-        return None if tracker is None or found is None else self._group(tracker, found)
+        return None if found is None else self.traced(self._group(found))
 
-    def _group(self, tracker: ErrorTracker, group: ErrorGroup) -> GroupRow:
-        timeline = tracker.group_timeline(group.fingerprint)
-        trace = [count for _, count in timeline] or [0] * TRACE_SLOTS
+    def traced(self, row: GroupRow) -> GroupRow:
+        """A row with what `groups` left out: when its errors came, and so its status."""
+        tracker = self.sources.tracker
+        timeline = [] if tracker is None else tracker.group_timeline(row.fingerprint)
+        now = clock.utcnow().timestamp()
+        row.trace = [count for _, count in timeline] or [0] * TRACE_SLOTS
+        row.trace_end = int(now // TRACE_SECONDS)
+        row.status = error_status(row.trace, row.first_seen, now)
+        return row
+
+    def _group(self, group: ErrorGroup) -> GroupRow:
         return GroupRow(
             process=self.process_id,
             fingerprint=group.fingerprint,
@@ -139,9 +153,6 @@ class Collector:
             first_seen=group.first_seen.timestamp(),
             last_seen=group.last_seen.timestamp(),
             last_error_id=group.last_error_id,
-            status=error_status(trace, group.first_seen.timestamp(), clock.utcnow().timestamp()),
-            trace=trace,
-            trace_end=int(clock.utcnow().timestamp() // TRACE_SECONDS),
         )
 
     # -- alerts, health, letters ---------------------------------------------------------------------------------------
@@ -167,7 +178,7 @@ class Collector:
         ]
 
     async def health(self) -> list[HealthRow]:
-        """What the health checks find, at most five seconds ago."""
+        """What the health checks find, at most two seconds ago."""
         now = clock.monotonic()
         if self._health is not None and now - self._health[0] < _HEALTH_STAYS:
             return list(self._health[1])

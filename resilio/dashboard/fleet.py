@@ -58,6 +58,7 @@ class Fleet:
         self._collector = collector
         self.directory: Path | None = None if directory is None else Path(directory)
         self._over = threading.Event()
+        self._writing = threading.Lock()
         self._pid = 0
         if self.directory is not None:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,6 +71,7 @@ class Fleet:
         if self.directory is None or self._pid == os.getpid():
             return
         self._pid = os.getpid()
+        self._writing = threading.Lock()  # a fork may have copied one that is held
         beat = weakref.WeakMethod(self.write)
         threading.Thread(
             target=_write_now_and_then, args=(beat, self._over), name="resilio-dashboard", daemon=True
@@ -79,7 +81,7 @@ class Fleet:
         """Stop writing, and take this process's file away."""
         self._over.set()
         if self.directory is not None:
-            with suppress(OSError):
+            with self._writing, suppress(OSError):
                 self._path().unlink()
 
     def glances(self, *, most_groups: int | None = None) -> list[Glance]:
@@ -95,7 +97,12 @@ class Fleet:
         """
         if self.directory is None:
             return
-        path = self._path()
+        with self._writing:
+            if not self._over.is_set():
+                self._replace(self._path())
+        self._tidy()
+
+    def _replace(self, path: Path) -> None:
         glance = self._collector.glance(most_groups=_MOST_GROUPS).to_dict()
         fresh = path.with_suffix(f".{threading.get_ident()}.tmp")
         try:
@@ -104,7 +111,6 @@ class Fleet:
             fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)
-        self._tidy()
 
     def _path(self) -> Path:
         assert self.directory is not None  # noqa: S101 -- only called with one

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, Final
 
 from resilio.dashboard.circuits import CIRCUIT_ACTIONS
-from resilio.dashboard.replays import MOST_LETTERS, MOST_RATE
+from resilio.dashboard.replays import LEAST_RATE, MOST_LETTERS, MOST_RATE
 
 __all__ = ("document",)
 
@@ -202,8 +202,8 @@ def _looking() -> dict[str, Any]:
 
 def _letters() -> dict[str, Any]:
     found = _object({"letters": _list(_ref("Letter")), "next": _maybe(_TEXT)})
-    query = {**_FILTERS, "after": _TEXT, "limit": {"type": "integer", "minimum": 1, "maximum": 200}}
-    rate: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_RATE}
+    query = {**_FILTERS, "after": _TEXT, "limit": {"type": "integer", "minimum": 1, "maximum": 100}}
+    rate: Schema = {"type": "number", "minimum": LEAST_RATE, "maximum": MOST_RATE}
     limit: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_LETTERS}
     ids = {**_list(_TEXT), "minItems": 1, "maxItems": MOST_LETTERS}
     many = _object({}, {**_FILTERS, "ids": ids, "rate": rate, "limit": limit, "nonce": _TEXT})

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from resilio._core import logs
 from resilio.dashboard.access import Action
 from resilio.dashboard.editing import EditError, edited, is_editable
-from resilio.dashboard.replays import MOST_LETTERS, MOST_RATE, Replay
+from resilio.dashboard.replays import LEAST_RATE, MOST_LETTERS, MOST_RATE, Replay
 from resilio.deadletters.errors import DeadLetterQueueError, MessageClaimedError, MessageNotFoundError
 
 if TYPE_CHECKING:
@@ -93,10 +93,9 @@ class Operations:
 
     def _replayable(self, who: Identity, what: str, rate: float) -> DeadLetterQueue:
         self._check(who, Action.REPLAY, what)
-        if not 0 < rate <= MOST_RATE:
-            raise HTTPException(
-                422, f"The rate must be above 0 and at most {MOST_RATE:g} letters a second, not {rate:g}."
-            )
+        if not LEAST_RATE <= rate <= MOST_RATE:
+            limits = f"{LEAST_RATE:g} to {MOST_RATE:g}"
+            raise HTTPException(422, f"The rate must be {limits} letters a second, not {rate:g}.")
         if not self.queue.can_replay:
             raise HTTPException(409, "The queue was made without a reprocessor, and cannot replay.")
         return self.queue

@@ -50,7 +50,7 @@ class Renderer:
         self._templates.globals.update(title=title, static=_static, query=_query)
         self._templates.filters.update(
             ago=ago, length_of=length, clock=clock_time, iso=iso, spark=spark, number=number, plain=as_text,
-            excerpt=excerpt, words=words, redacted=_redacted,
+            excerpt=excerpt, cut=cut, words=words, redacted=_redacted,
         )  # fmt: skip
 
     def render(self, template: str, **values: Any) -> str:
@@ -123,6 +123,12 @@ def excerpt(value: object, longest: int = 140) -> str:
     shown = redact(value)
     text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
     text = " ".join(text.split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def cut(text: object, longest: int = 60) -> str:
+    """The beginning of a text that can hold no secret, such as an id."""
+    text = str(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 

@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from resilio.deadletters.queue import DeadLetterQueue
     from resilio.deadletters.replay_run import ReplayProgress
 
-__all__ = ("MOST_LETTERS", "MOST_RATE", "Replay", "Replays")
+__all__ = ("LEAST_RATE", "MOST_LETTERS", "MOST_RATE", "Replay", "Replays")
 
 MOST_LETTERS: Final = 1000
 """How many letters one go replays at most."""
 
 MOST_RATE: Final = 200.0
 """How many a second at most."""
+
+LEAST_RATE: Final = 0.1
+"""And at least: one in ten seconds."""
 
 _KEPT: Final = 100
 _LINES: Final = 100

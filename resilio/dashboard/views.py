@@ -116,7 +116,9 @@ class Views:
 
     def error_totals(self) -> Values:
         """How many errors there were, and how many are different."""
-        glances = self._fleet.glances(most_groups=1)
+        return self._totals(self._fleet.glances(most_groups=1))
+
+    def _totals(self, glances: Sequence[Glance]) -> Values:
         return self._common(glances) | {
             "has_tracker": any(each.has_tracker for each in glances),
             "total": sum(each.total for each in glances),
@@ -126,15 +128,19 @@ class Views:
 
     def errors(self, wanted: Mapping[str, str], page: int) -> Values:
         """The groups that are wanted, a page of them."""
-        glances = self._fleet.glances()
+        glances = self._fleet.glances(most_groups=1)
+        is_alone = len(glances) == 1
+        # When errors came is looked up for those that are shown, unless something depends on it for all.
+        glances[0].groups = self._collector.groups(traced=not is_alone or bool(wanted.get("status")))
         groups = merged_groups(glances)
         shown = [each for each in groups if _is_wanted(each, wanted)]
         order = wanted.get("sort", "")
         if order in _ORDERS:
             shown.sort(key=_ORDERS[order])
         begin = (page - 1) * PAGE
-        return self.error_totals() | {
-            "groups": shown[begin : begin + PAGE],
+        page_of = shown[begin : begin + PAGE]
+        return self._totals(glances) | {
+            "groups": [self._collector.traced(each) for each in page_of] if is_alone else page_of,
             "matching": len(shown),
             "known": len(groups),
             "page_number": page,

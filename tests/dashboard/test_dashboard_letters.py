@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 import pytest
 from dashboard_kit import OURS, asking, nonce_on, said_on
 
@@ -13,6 +12,7 @@ from resilio import MessageNotFoundError
 from resilio.dashboard.editing import EditError, as_text, edited
 
 if TYPE_CHECKING:
+    import httpx
     from dashboard_kit import Service
 
 pytestmark = pytest.mark.anyio

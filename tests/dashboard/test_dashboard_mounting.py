@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import anyio
@@ -39,7 +39,8 @@ def _in_fastapi(app: Starlette) -> tuple[ASGIApp, str]:
 def _in_litestar(app: Starlette) -> tuple[ASGIApp, str]:
     from litestar import Litestar, asgi  # noqa: PLC0415 -- heavy
 
-    return Litestar([asgi("/admin/ops", is_mount=True, copy_scope=True)(app)]), "/admin/ops/"
+    made: Any = Litestar([asgi("/admin/ops", is_mount=True, copy_scope=True)(app)])
+    return made, "/admin/ops/"
 
 
 def _in_reflex(app: Starlette) -> tuple[ASGIApp, str]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT = Path(__file__).with_name("public_api.txt")
 MODULES = (
-    *("resilio", "resilio.sync", "resilio.errors", "resilio.settings", "resilio.telemetry", "resilio.testing"),
+    *("resilio", "resilio.sync", "resilio.errors", "resilio.settings", "resilio.testing"),
+    *("resilio.dashboard", "resilio.telemetry"),
     *("resilio.web", "resilio.web.fastapi", "resilio.web.httpx", "resilio.web.httpx2", "resilio.web.litestar"),
     *("resilio.web.reflex", "resilio.web.starlette", "resilio.web.state"),
 )
