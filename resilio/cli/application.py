@@ -57,7 +57,7 @@ class _Commands(click.Group):
     help="Show where an error came from. RESILIO_DEBUG=1 does the same.",
 )
 def application() -> None:
-    r"""Dead letters, a check-up, a simulator and the dashboard of resilio.
+    """Dead letters, a check-up, a simulator and the dashboard of resilio.
 
     \b
     Exit codes: 0 done, 1 done in part, 2 not understood, 3 could not be done,
@@ -68,7 +68,7 @@ def application() -> None:
 @application.command()
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
 def completion(shell: str | None) -> None:
-    r"""Print the script that completes this command in your SHELL.
+    """Print the script that completes this command in your SHELL.
 
     \b
     bash:  echo 'eval "$(resilio completion bash)"' >> ~/.bashrc

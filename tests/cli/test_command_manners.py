@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -142,6 +143,14 @@ def test_a_shell_completes_commands_and_options(folder: Path, words: str, expect
     child = spawn(cwd=folder, env=env)
     out, err = child.communicate(timeout=PATIENT)
     assert expected in out, err
+
+
+@pytest.mark.parametrize("command", ["", "simulate", "completion"])
+def test_help_keeps_its_lines_and_shows_no_marks(run: Run, command: str) -> None:
+    """A list in a help text is neither wrapped, nor does it show what keeps it from that."""
+    shown = run(*filter(None, [command, "--help"])).out
+    assert "\\b" not in shown
+    assert re.search(r"^ +(Exit codes|bash: |retries=N )", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
