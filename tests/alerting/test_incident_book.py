@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rules_kit import Switch
@@ -78,6 +79,7 @@ def run(rule: AlertRule, sequence: Sequence[Step], *, restarts: bool) -> tuple[l
     return told, book
 
 
+@pytest.mark.slow("a hundred sequences of checks")
 @given(rules, steps)
 def test_a_restart_changes_nothing(rule: AlertRule, sequence: list[Step]) -> None:
     """The same is told at the same time, and the same is known."""
@@ -88,6 +90,7 @@ def test_a_restart_changes_nothing(rule: AlertRule, sequence: list[Step]) -> Non
     assert other.history() == one.history()
 
 
+@pytest.mark.slow("a hundred sequences of checks")
 @given(rules, steps)
 def test_who_hears_of_an_incident_hears_of_its_end(rule: AlertRule, sequence: list[Step]) -> None:
     """And of no end whose beginning was not told; what is over is in the history, once."""
@@ -101,6 +104,7 @@ def test_who_hears_of_an_incident_hears_of_its_end(rule: AlertRule, sequence: li
     assert len({each.id for each in book.history()}) == len(book.history())
 
 
+@pytest.mark.slow("a hundred sequences of checks")
 @given(rules, steps)
 def test_an_incident_goes_through_its_states_in_order(rule: AlertRule, sequence: list[Step]) -> None:
     """Found, then firing after ``for_``, then over after ``keep_firing``: its times say so."""
