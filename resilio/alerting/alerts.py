@@ -189,13 +189,17 @@ class Alerts:
             created_by: Who wants it so.
 
         Raises:
-            ValueError: There is no such rule.
+            ValueError: There is no such rule, or ``seconds`` is not above 0, or more than ten years.
+            TypeError: A label is no text.
 
         With a ``path`` this blocks for some milliseconds, until it is written.
         """
         if rule is not None and all(rule != each.name for each in self._rules):
             msg = f"rule must be one of {[each.name for each in self._rules]!r}, not {rule!r}"
             raise ValueError(msg)
+        if not all(isinstance(each, str) for pair in (labels or {}).items() for each in pair):
+            msg = f"labels must be texts by name, not {labels!r}"
+            raise TypeError(msg)
         length = durations.seconds("seconds", seconds, above=0, at_most=_LONGEST_SILENCE)
         with self._lock:
             silence = self._silences.add(
@@ -283,7 +287,7 @@ async def _look(rule: AlertRule) -> Sequence[Finding] | None:
 
 def _clean(finding: Finding) -> Finding:
     """A finding without secrets: it is told, shown and kept."""
-    labels = {str(name): redacted(value) for name, value in finding.labels.items()}
+    labels = {name: str(value) for name, value in redacted_details(finding.labels).items()}
     return Finding(summary=redacted(finding.summary), labels=labels, details=redacted_details(finding.details))
 
 

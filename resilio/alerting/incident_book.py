@@ -161,7 +161,7 @@ class IncidentBook:
                         group_key,
                         tuple(entry.finding for entry in firing),
                         tuple(entry.finding for entry in over),
-                        is_repeated=not is_news,
+                        is_repeated=not over and all(entry.told for entry in firing),
                     )
                 )
         return words

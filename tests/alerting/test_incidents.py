@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rules_kit import Postbox, Switch, alerts_of, over
@@ -133,13 +133,36 @@ async def test_silences_are_listed_ended_and_remembered(box: Postbox, virtual_cl
     assert len(alerts.silences(expired=True)) == 200
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ({"rule": "no such"}, ValueError, r"rule must be one of \['outage'\], not 'no such'"),
+        ({"labels": {"shelf": 7}}, TypeError, "labels must be texts by name"),
+        ({"seconds": 0}, ValueError, "seconds must be"),
+        ({"seconds": 1e10}, ValueError, "seconds must be"),
+    ],
+)
+def test_a_silence_that_makes_no_sense_is_refused(
+    given: dict[str, Any], error: type[Exception], told: str, box: Postbox
+) -> None:
+    """By the name of what is wrong with it."""
+    with pytest.raises(error, match=told):
+        alerts_of(box, AlertRule("outage", Switch())).silence(**{"seconds": 1, **given})
+
+
 async def test_secrets_in_findings_are_neither_shown_nor_told(box: Postbox, virtual_clock: VirtualClock) -> None:
     """A condition of one's own may say anything."""
 
     class Careless:
         async def findings(self) -> Sequence[Finding]:
             said = "password=canary4711"
-            return [Finding(summary=said, labels={"url": "https://me:canary4711@host"}, details={"said": said})]
+            return [
+                Finding(
+                    summary=said,
+                    labels={"url": "https://me:canary4711@host", "api_key": "canary4711"},
+                    details={"said": said},
+                )
+            ]
 
     alerts = alerts_of(box, AlertRule("outage", Careless()))
     found = await alerts.check()

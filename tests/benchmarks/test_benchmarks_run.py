@@ -126,6 +126,7 @@ def test_what_is_counted_says_whether_it_is_reached() -> None:
     assert (many.is_reached, many.title) == (False, "of 20 000 things")
 
 
+@pytest.mark.slow("makes two thousand reports")
 def test_the_trackers_memory_is_counted() -> None:
     """A hundredth of the errors takes some of it, and is within it."""
     (memory,) = (each for each in COUNTS if each.key == "tracker_memory")
