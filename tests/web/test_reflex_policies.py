@@ -119,7 +119,8 @@ async def test_reflex_sees_a_guarded_handler_as_what_it_is(policy: str, name: st
     state: Any = STATES[policy, name]
     source = next(each for each in HANDLERS if each.__name__ == name)
     handler = state.event_handlers[event]
-    assert handler._is_coroutine_function == inspect.iscoroutinefunction(source)
+    for tells in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction):
+        assert tells(handler.fn) == tells(source)
     assert handler.is_background == (name == "in_background")
     assert list(handler._parameters) == ["self", "count", "name"]
     assert handler._get_type_hints()["count"] is int
