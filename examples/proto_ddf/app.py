@@ -67,7 +67,7 @@ def source() -> rx.Component:
             rx.spacer(),
             rx.hstack(
                 rx.switch(checked=State.source_is_up, on_change=State.flip_source, id="source-switch"),
-                rx.text("Source is up", size="2"),
+                rx.text(rx.cond(State.source_is_up, "Source is up", "Source is down"), size="2"),
                 align="center",
             ),
             width="100%",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import anyio
 import pytest
 import reflex as rx
 from reflex_kit import Client
@@ -272,3 +274,52 @@ async def test_a_state_with_an_error_pickles(name: str, virtual_clock: VirtualCl
         copied: Any = pickle.loads(pickle.dumps(state))  # noqa: S301 -- our own
         assert copied._failed_call == (name, (), {"source": "crm"})
         assert copied.error_message == state.error_message
+
+
+class Notifier:
+    """Takes its time, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.told: list[str] = []
+
+    async def send_notification(self, _message: str, details: Any, _severity: object, _type: str | None) -> None:
+        await anyio.to_thread.run_sync(self.may_go_on.wait, 30)
+        self.told.append(details["error_id"])
+
+
+NOTIFIER = Notifier()
+
+
+class Told(ErrorStateMixin, rx.State):
+    """A state whose errors are told to somebody slow."""
+
+    error_handler: ClassVar = ErrorHandler(log=False, notifier=NOTIFIER)
+
+    @rx.event
+    @handles_errors("connect")
+    async def connect(self) -> None:
+        raise unreachable()
+
+    @rx.event
+    @handles_errors("connect")
+    def connect_plainly(self) -> None:
+        raise unreachable()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["connect", "connect_plainly"])
+async def test_the_user_does_not_wait_for_the_notifier(name: str) -> None:
+    """The message is in the browser while the mail is on its way, under the same id."""
+    NOTIFIER.may_go_on.clear()
+    NOTIFIER.told.clear()
+    async with Client() as client:
+        await client.fire(getattr(Told, name))
+        assert client.shown["error_message"]
+        assert NOTIFIER.told == []
+        NOTIFIER.may_go_on.set()
+        for _ in range(3_000):
+            if NOTIFIER.told:
+                break
+            await asyncio.sleep(0.01)
+        assert NOTIFIER.told == [client.shown["error_id"]]

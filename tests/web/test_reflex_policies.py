@@ -91,7 +91,7 @@ def _states() -> dict[tuple[str, str], type[rx.State]]:
     made: dict[tuple[str, str], type[rx.State]] = {}
     for policy, name in WAYS:
         source = next(each for each in HANDLERS if each.__name__ == name)
-        handler = rx.event(background=name == "in_background")(handles_errors("work")(POLICIES[policy](source)))
+        event = rx.event(background=name == "in_background")
         made[policy, name] = STATE_KIND(
             f"Policy{policy.title().replace('_', '')}{name.title().replace('_', '')}",
             (ErrorStateMixin, rx.State),
@@ -101,7 +101,8 @@ def _states() -> dict[tuple[str, str], type[rx.State]]:
                 "__annotations__": {"done": list[Any], "error_handler": ClassVar},
                 "done": [],
                 "error_handler": QUIET,
-                "work": handler,
+                "work": event(handles_errors("work")(POLICIES[policy](source))),
+                "unhandled_work": event(POLICIES[policy](source)),
             },
         )
     return made
@@ -111,18 +112,20 @@ STATES = _states()
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("event", ["work", "unhandled_work"])
 @pytest.mark.parametrize(("policy", "name"), WAYS, ids=lambda each: each)
-async def test_reflex_sees_a_guarded_handler_as_what_it_is(policy: str, name: str) -> None:
-    """Kind, parameters and annotations; its arguments arrive converted to their types."""
+async def test_reflex_sees_a_guarded_handler_as_what_it_is(policy: str, name: str, event: str) -> None:
+    """With and without error handling: kind, parameters and annotations; arguments arrive converted to their types."""
     state: Any = STATES[policy, name]
     source = next(each for each in HANDLERS if each.__name__ == name)
-    handler = state.event_handlers["work"]
-    assert handler._is_coroutine_function == inspect.iscoroutinefunction(source)
+    handler = state.event_handlers[event]
+    for tells in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction):
+        assert tells(handler.fn) == tells(source)
     assert handler.is_background == (name == "in_background")
     assert list(handler._parameters) == ["self", "count", "name"]
     assert handler._get_type_hints()["count"] is int
     async with Client() as client:
-        await client.fire(state.work, count="7", name="mouse")
+        await client.fire(handler, count="7", name="mouse")
         assert list((await client.state(state)).done) == [(7, "mouse")]
         assert client.unhandled == []
 

@@ -108,13 +108,13 @@ async def test_what_is_no_event_is_never_offered_for_another_try() -> None:
 async def test_forged_timers_can_no_more_than_dismiss_and_come_to_an_end(
     number: Any, virtual_clock: VirtualClock
 ) -> None:
-    """A browser can send the timer's event with any number, as often as it likes: one runs at a time, and it ends."""
+    """A browser can send the timer's event with any number, as often as it likes: they do not pile up, and they end."""
     async with Client() as client:
         await client.fire(Account.pay, amount=5)
         for _ in range(20):
             await client.send(Account.clear_error_later, number=number)
         await clock.sleep(1)
-        assert len(client._processor._tasks) <= 1
+        assert len(client._processor._tasks) <= 2
         await clock.sleep(11)
         assert client.shown["error_message"] == ""
         assert client._processor._tasks == {}

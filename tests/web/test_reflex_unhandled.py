@@ -88,6 +88,17 @@ async def test_without_a_page_the_user_gets_a_toast() -> None:
         assert "hunter2" not in script
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("page", ["/error", "/error/"])
+async def test_an_error_page_that_fails_does_not_lead_to_itself(page: str) -> None:
+    """A broken page would load itself for ever; it is told by a toast."""
+    async with Client(backend_exception_handler(QUIET)) as client:
+        await client.fire(Careless.fail, page=page)
+        while not client.events:
+            await rx_turn()
+        assert [each.name for each in client.events] == ["_call_function"]
+
+
 async def rx_turn() -> None:
     """Let Reflex's own tasks run."""
     await asyncio.sleep(0.01)

@@ -17,6 +17,8 @@ def error_display(state: type[ErrorStateMixin]) -> rx.Component:
 
     Nothing while there is no error.
 
+        rx.vstack(error_display(State), rx.button("Connect", on_click=State.connect("crm")))
+
     Args:
         state: The state's class.
 
@@ -43,7 +45,7 @@ def error_display(state: type[ErrorStateMixin]) -> rx.Component:
                         state.retry_possible,
                         rx.button("Try Again", on_click=state.retry_operation, variant="soft", size="2"),
                     ),
-                    rx.button("Dismiss", on_click=state.clear_error, variant="ghost", size="2", margin_left="0"),
+                    rx.button("Dismiss", on_click=state.clear_error, variant="ghost", size="2"),
                     align="center",
                     spacing="4",
                 ),

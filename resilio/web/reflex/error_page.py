@@ -35,8 +35,12 @@ def error_page() -> rx.Component:
             rx.icon("triangle_alert", size=40, color=rx.color("red", 9)),
             rx.heading("This did not work", size="7", align="center"),
             rx.text(
-                "Something on our side did not work, and what you asked for has not been done. "
-                "Please try again. If it happens again, tell us this reference.",
+                "Something on our side did not work, and what you asked for has not been done. Please try again. ",
+                rx.cond(
+                    ErrorPageState.error_reference != "",
+                    "If it happens again, tell us this reference.",
+                    "If it happens again, tell us what you were doing.",
+                ),
                 size="3",
                 align="center",
             ),

@@ -13,7 +13,6 @@ from reflex.event import Event, EventHandler, EventSpec
 from reflex.istate.proxy import StateProxy
 from reflex_base.event.context import EventContext
 from reflex_base.utils.exceptions import ImmutableStateError
-from reflex_base.vars.base import Field
 
 from resilio._core import clock
 from resilio.reporting.handler import ErrorHandlerBase  # noqa: TC001 -- Reflex evaluates annotations
@@ -80,8 +79,9 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
     _errors_shown: int = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        annotations = inspect.get_annotations(cls)
         for name in _SETTINGS:
-            if isinstance(inspect.getattr_static(cls, name), Field):
+            if name in vars(cls) and "ClassVar" not in str(annotations.get(name)):
                 msg = f"{cls.__qualname__}.{name} is a setting, not a var: declare it as {name}: ClassVar = ..."
                 raise TypeError(msg)
         super().__init_subclass__(**kwargs)

@@ -42,7 +42,8 @@ def backend_exception_handler(
 
     Args:
         error_handler: Reports the errors; a plain `ErrorHandler` by default.
-        page: Where the user is sent: the route of `error_page`. None for a toast on the page where it happened.
+        page: Where the user is sent: the route of `error_page`. None for a toast on the page where it happened, which
+            keeps what was typed there. What fails on the error page itself is a toast, too.
 
     Returns:
         The function for Reflex. It waits for nobody: the notifier is told in the background.
@@ -55,8 +56,9 @@ def backend_exception_handler(
         raise ValueError(msg)
 
     def resilio_backend_exception_handler(exception: Exception) -> EventSpec | None:
-        error_id = _report(error_handler, exception, "event", {"page": _page()})
-        if page is not None:
+        where = _page()
+        error_id = _report(error_handler, exception, "event", {"page": where})
+        if page is not None and where.rstrip("/") != page.rstrip("/"):  # or a page that fails would lead to itself
             return rx.redirect(f"{page}?reference={quote(error_id)}")
         toast: EventSpec = rx.toast.error(
             "This did not work",

@@ -43,6 +43,7 @@ class ErrorStateBehaviour:
         """Report an error and show it: for an ``except`` block of a handler.
 
         The user sees it before anybody else is told. In a handler under `handles_errors`, another try can be offered.
+        A plain handler cannot await this: it lets the error pass to `handles_errors`.
 
         Args:
             error: What was raised.

@@ -173,7 +173,8 @@ def handles_errors(operation: str, /, *, retryable: bool | None = None, **contex
             @handles_errors("source_connection", retryable=True)
             async def connect(self, source: str) -> None: ...
 
-    A new call of the handler takes away what is still shown of its last failure.
+    A new call of the handler takes away what is still shown of its last failure. Works on any event loop, and in plain
+    code without one: there a notifier is waited for, while a plain handler on a loop tells it in the background.
 
     Args:
         operation: What the handler does, the same each time: ``"source_connection"``.

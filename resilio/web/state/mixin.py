@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from resilio._core import timer
 from resilio._core.colour import is_awaitable
@@ -79,7 +79,7 @@ class ErrorStateMixin(ErrorStateBehaviour):
         """Show no error any more, and offer no other try."""
         self._forget_error()
 
-    async def retry_operation(self) -> Any:
+    async def retry_operation(self) -> object:
         """Call the handler that failed again, with the same arguments; nothing if there is none.
 
         What was shown is cleared first, so that a second click does nothing. A generator runs to its end.
