@@ -110,7 +110,9 @@ class ProblemAnswers:
         wait = wait_of(cause, status)
         detail = words.text
         if wait is not None:  # known better than by the words
-            detail = f"{words.detail} {messages.message_for('page', 'retry', {'seconds': wait}, locale=locale).detail}"
+            detail = (
+                f"{words.detail} {messages.message_for('page', 'default', {'seconds': wait}, locale=locale).detail}"
+            )
         problem = ProblemDetails(
             status=status,
             title=words.title if self._type_base else phrase_of(status),

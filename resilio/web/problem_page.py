@@ -51,7 +51,7 @@ def page(problem: ProblemDetails, heading: str, messages: ErrorMessageProvider, 
         parts.append(f"<ul>{''.join(rows)}</ul>")
     foot = f"{problem.status}"
     if problem.error_id is not None:
-        named = messages.message_for("page", "reference", {"error_id": problem.error_id}, locale=locale).detail
+        named = messages.message_for("page", "default", {"error_id": problem.error_id}, locale=locale).action
         shown = escape(problem.error_id)
         foot += f" · {escape(named).replace(shown, f'<code>{shown}</code>')}"
     parts.append(f"<footer>{foot}</footer>")

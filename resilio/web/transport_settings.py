@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ("IDEMPOTENT_METHODS", "Answer", "Call", "TransportSettings", "is_failure_status")
 
-IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+IDEMPOTENT_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE")
 """Methods that may be sent again without doing more than once (RFC 9110, section 9.2.2)."""
 
 _FAILURES_BELOW_500: Final = frozenset({408, 425, 429})

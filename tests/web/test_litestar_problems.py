@@ -18,7 +18,7 @@ from resilio.web.litestar import exception_handlers, with_problems
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated inferred style")  # the new one needs the newest Litestar
+pytestmark = pytest.mark.filterwarnings("ignore:.*(inferred style|body marker)")  # the new one needs the newest
 
 SECRET = "hunter22-not-to-be-echoed"  # noqa: S105 -- a canary
 

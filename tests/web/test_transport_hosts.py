@@ -18,6 +18,7 @@ from resilio import (
     ConsecutiveFailures,
     FailureRate,
     HealthCheck,
+    RetryExhaustedError,
     is_transient,
 )
 from resilio.policies import registry
@@ -146,6 +147,29 @@ async def test_a_host_can_be_watched(lib: HttpLibrary) -> None:
     assert (await check.look())[0]
     with transport.breaker("https://cats.example").isolate():
         assert not (await check.look())[0]
+
+
+async def test_a_transport_may_stand_before_another_one(lib: HttpLibrary) -> None:
+    """Errors of the inner one pass as they are; those of a retry that somebody else made, too."""
+    inner = lib.transport(name="inner", max_retries=0)
+    with registry.fresh():
+        outer = lib.transport(inner)
+        async with serving(Script()) as script, lib.client(outer) as client:
+            assert (await client.get(script.url)).status_code == 200
+            inner.breaker(script.url).force_open()
+            with pytest.raises(lib.ours.TransportCircuitOpenError, match="inner"):
+                await client.get(script.url)
+            assert host_of(outer, script.url).limiter.running == 0
+
+    class Exhausted(lib.itself.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: object) -> None:
+            raise RetryExhaustedError("no", attempts=9)
+
+    transport = lib.transport(Exhausted())
+    async with lib.client(transport) as client:
+        with pytest.raises(RetryExhaustedError):
+            await client.get("https://cats.example")
+        assert host_of(transport, "https://cats.example").limiter.running == 0
 
 
 async def test_errors_pickle_and_copy(lib: HttpLibrary) -> None:

@@ -10,6 +10,7 @@ from http_libraries import host_of
 from scripted_server import RESET, Reply, Script, serving
 
 from resilio import OperationTimeoutError, RetryBudget, RetryScheduled, is_transient
+from resilio._core import dice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -164,6 +165,18 @@ async def test_all_attempts_together_have_a_time(lib: HttpLibrary, virtual_clock
         with pytest.raises(lib.itself.TimeoutException):
             await client.get(script.url)
         assert virtual_clock.elapsed == pytest.approx(10, abs=0.5)
+
+
+async def test_a_wait_that_uses_the_time_up_is_followed_by_no_attempt(
+    lib: HttpLibrary, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent when the time is over."""
+    monkeypatch.setattr(dice, "random", lambda: 0.99)
+    async with asking(lib, RESET, attempt_timeout=4, total_timeout=10, base_delay=50) as (script, client):
+        with pytest.raises(lib.ours.TransportTimeoutError, match="longer than 10 s"):
+            await client.get(script.url)
+        assert virtual_clock.elapsed == pytest.approx(10, abs=0.5)
+        assert len(script.asked) == 1
 
 
 async def test_the_clients_own_timeouts_still_work(lib: HttpLibrary, virtual_clock: VirtualClock) -> None:
