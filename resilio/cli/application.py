@@ -57,24 +57,24 @@ class _Commands(click.Group):
     help="Show where an error came from. RESILIO_DEBUG=1 does the same.",
 )
 def application() -> None:
-    r"""Dead letters, a check-up, a simulator and the dashboard of resilio.
+    """Dead letters, a check-up, a simulator and the dashboard of resilio.
 
     \b
     Exit codes: 0 done, 1 done in part, 2 not understood, 3 could not be done,
     130 interrupted, 143 terminated, 141 the reader of the output went away.
-    """
+    """  # noqa: D301 -- a \b keeps click from filling a paragraph
 
 
 @application.command()
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
 def completion(shell: str | None) -> None:
-    r"""Print the script that completes this command in your SHELL.
+    """Print the script that completes this command in your SHELL.
 
     \b
     bash:  echo 'eval "$(resilio completion bash)"' >> ~/.bashrc
     zsh:   echo 'eval "$(resilio completion zsh)"' >> ~/.zshrc
     fish:  resilio completion fish > ~/.config/fish/completions/resilio.fish
-    """
+    """  # noqa: D301 -- a \b keeps click from filling a paragraph
     from click.shell_completion import get_completion_class  # noqa: PLC0415 -- rarely wanted
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119 -- only its name

@@ -55,7 +55,7 @@ __all__ = ("simulate",)
 @click.option("--svg", metavar="FILE", help="Write the picture to FILE as well.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as a JSON object, second by second.")
 def simulate(*, policies: tuple[str, ...], file: str | None, svg: str | None, as_json: bool, **given: Any) -> None:
-    r"""Play policies against an outage, in virtual time, to choose settings before production.
+    """Play policies against an outage, in virtual time, to choose settings before production.
 
     OUTAGE is total (every call is refused; the default), partial (a share fails), slow, or overload (more demand than
     capacity). Clients call a simulated dependency through the real policies: what these do here, they do in production.
@@ -70,7 +70,7 @@ def simulate(*, policies: tuple[str, ...], file: str | None, svg: str | None, as
     \b
     resilio simulate total
     resilio simulate overload -p "now: retries=5" -p "then: retries=3 budget=10%"
-    """
+    """  # noqa: D301 -- a \b keeps click from filling a paragraph
     told, contenders = _told(file)
     told |= {name: value for name, value in given.items() if value is not None}
     try:

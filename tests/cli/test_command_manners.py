@@ -41,6 +41,7 @@ def test_every_command_explains_itself(run: Run, command: list[str]) -> None:
     assert ran.code == 0
     assert ran.out.startswith("Usage: resilio")
     assert max(map(len, ran.lines)) <= 100
+    assert "\\b" not in ran.out
 
 
 def test_the_version_is_told(run: Run) -> None:
