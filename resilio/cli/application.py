@@ -62,7 +62,7 @@ def application() -> None:
     \b
     Exit codes: 0 done, 1 done in part, 2 not understood, 3 could not be done,
     130 interrupted, 143 terminated, 141 the reader of the output went away.
-    """
+    """  # noqa: D301 -- a \b keeps click from filling a paragraph
 
 
 @application.command()
@@ -74,7 +74,7 @@ def completion(shell: str | None) -> None:
     bash:  echo 'eval "$(resilio completion bash)"' >> ~/.bashrc
     zsh:   echo 'eval "$(resilio completion zsh)"' >> ~/.zshrc
     fish:  resilio completion fish > ~/.config/fish/completions/resilio.fish
-    """
+    """  # noqa: D301 -- a \b keeps click from filling a paragraph
     from click.shell_completion import get_completion_class  # noqa: PLC0415 -- rarely wanted
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119 -- only its name

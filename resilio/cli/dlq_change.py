@@ -5,22 +5,27 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.progress import track
 from rich.text import Text
 
 from resilio.cli.console import busy, errors, output, printable, say, write_json
+from resilio.cli.exits import CommandFailedError
 from resilio.cli.letters import confirmed, filtered, find, in_loop, matching, on_a_queue, opened, yes
 from resilio.deadletters.encoder import Encoder
+from resilio.deadletters.encoding import unwrapped
 from resilio.deadletters.errors import MessageNotFoundError
 
 if TYPE_CHECKING:
+    from resilio.deadletters.letter import DeadLetter
     from resilio.deadletters.letter_filter import LetterFilter
     from resilio.deadletters.queue import DeadLetterQueue
 
 __all__ = ("delete", "edit", "purge")
+
+_TAGGED: Final = "__tagged__"  # what the encoder puts around a message that is more than JSON
 
 
 @click.command()
@@ -52,10 +57,9 @@ async def edit(
     if (bool(changes) + (message is not None) + editor) != 1:
         msg = "say how: --set path=value (as often as you like), --message JSON, or --editor"
         raise click.UsageError(msg)
-    # What is more than JSON, such as bytes or dates, is shown as the encoder writes it, and becomes itself again.
     async with opened(queue, region, codec, encoder=Encoder()) as letters:
         letter = await find(letters, letter_id)
-        before = letter.to_dict()["message"]
+        before, is_tagged = _as_json(letter)
         after = json.loads(json.dumps(before))
         if editor:
             after = _edited(before)
@@ -71,8 +75,24 @@ async def edit(
         if dry_run:
             say("nothing was changed")
             return
-        await letters.edit(letter.id, after)
+        await letters.edit(letter.id, _untagged(after) if is_tagged else after)
         say(f"letter {letter.id} has another message now")
+
+
+def _as_json(letter: DeadLetter) -> tuple[Any, bool]:
+    """The message, and whether it holds tags such as ``{"$datetime": ...}`` for what JSON has not."""
+    told = letter.to_dict()["message"]
+    if isinstance(told, dict) and list(told) == [_TAGGED] and told != letter.message:
+        return told[_TAGGED], True
+    return letter.message, False
+
+
+def _untagged(message: Any) -> Any:
+    try:
+        return unwrapped({_TAGGED: message})
+    except (TypeError, ValueError) as error:
+        msg = f"the message has a tag that cannot be read: {error}"
+        raise CommandFailedError(msg) from error
 
 
 def _edited(before: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from resilio.cli.console import errors, output, preview, row_text, say, write_json
 from resilio.cli.exits import ExitCode
-from resilio.cli.letters import filtered, find, in_loop, matching, on_a_queue, opened
+from resilio.cli.letters import count, filtered, find, in_loop, matching, on_a_queue, opened
 from resilio.cli.loading import load
 from resilio.deadletters.errors import DeadLetterQueueError, MessageClaimedError, MessageNotFoundError
 from resilio.deadletters.letter import LetterStatus
@@ -128,16 +129,16 @@ async def _all(
     concurrency: int,
     rule: StopWhenFailing | None,
 ) -> ReplaySummary:
-    free = (each async for each in matching(letters, where) if each.status is LetterStatus.WAITING)
-    total = len([each async for each in free])
+    console = errors()
+    total = await _waiting(letters, where) if console.is_terminal else 0
     with Progress(
         TextColumn("replaying"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]}", style="red"),
         TimeRemainingColumn(),
-        console=errors(),
-        disable=not errors().is_terminal,
+        console=console,
+        disable=not console.is_terminal,
         transient=True,
     ) as progress:
         bar = progress.add_task("", total=total if limit is None else min(total, limit), failed="")
@@ -154,6 +155,14 @@ async def _all(
             on_progress=advance,
             stop_when_failing=rule,
         )
+
+
+async def _waiting(letters: DeadLetterQueue, where: LetterFilter) -> int:
+    if where.is_empty:
+        return (await letters.stats()).waiting
+    if where.status not in {None, LetterStatus.WAITING}:
+        return 0
+    return await count(letters, changed(where, status=LetterStatus.WAITING))
 
 
 def _report(summary: ReplaySummary, *, as_json: bool) -> None:

@@ -208,7 +208,10 @@ async def count(queue: DeadLetterQueue, where: LetterFilter) -> int:
     """How many letters are meant."""
     if where.is_empty:
         return (await queue.stats()).total
-    return len([letter async for letter in matching(queue, where)])
+    number = 0
+    async for _ in matching(queue, where):  # none of them is kept
+        number += 1
+    return number
 
 
 async def find(queue: DeadLetterQueue, given: str) -> DeadLetter:

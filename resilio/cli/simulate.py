@@ -70,7 +70,7 @@ def simulate(*, policies: tuple[str, ...], file: str | None, svg: str | None, as
     \b
     resilio simulate total
     resilio simulate overload -p "now: retries=5" -p "then: retries=3 budget=10%"
-    """
+    """  # noqa: D301 -- a \b keeps click from filling a paragraph
     told, contenders = _told(file)
     told |= {name: value for name, value in given.items() if value is not None}
     try:

@@ -37,12 +37,13 @@ __all__ = ("Instrumentation", "instrument", "uninstrument")
 class Instrumentation:
     """What `instrument` has switched on. As a context manager, it is switched off when the block ends.
 
-    Safe from any thread. Blocks of one instrumentation count: the outermost one ends it.
+    Safe from any thread. Calls of `instrument` count: a block ends its own, and the last one to end switches off. So a
+    library's block does not end what its application has switched on.
     """
 
     __slots__ = (
         "__weakref__",
-        "_depth",
+        "_holders",
         "_instruments",
         "_listener",
         "_observed",
@@ -54,7 +55,7 @@ class Instrumentation:
     def __init__(self, provider: MeterProvider | None, *, span_events: bool, max_names: int) -> None:
         circuits = BoundedNames(max_names)
         self.meter_provider: MeterProvider | None = provider
-        self._depth = 0
+        self._holders = 0
         self._instruments = _instruments_of(provider)
         self._observed = Observed(circuits)
         self._recording = Recording(self._instruments, self._observed.calls, circuits, max_names)
@@ -68,8 +69,9 @@ class Instrumentation:
         self._listener: Callable[[Event], None] = record_and_tell if span_events else record
 
     def begin(self) -> None:
-        """Begin to measure, if there is anything to measure with; `instrument` does this."""
+        """Begin to measure, if there is anything to measure with, on behalf of one more; `instrument` does this."""
         with _lock:
+            self._holders += 1
             if self._subscription is None and _anyone_measures(self.meter_provider):
                 self._instruments.observed = self._observed
                 self._subscription = events.subscribe(self._listener)
@@ -80,9 +82,10 @@ class Instrumentation:
         return self._subscription is not None
 
     def uninstrument(self) -> None:
-        """Stop measuring. Twice does no harm."""
+        """Stop measuring, whoever else wants it. Twice does no harm."""
         global _current  # noqa: PLW0603 -- one listener for the process
         with _lock:
+            self._holders = 0
             subscription, self._subscription = self._subscription, None
             if subscription is not None:
                 subscription.cancel()
@@ -92,13 +95,13 @@ class Instrumentation:
                 _current = None
 
     def __enter__(self) -> Self:
-        self._depth += 1
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if self._depth <= 0:
-            self.uninstrument()
+        with _lock:
+            self._holders -= 1
+            if self._holders <= 0:
+                self.uninstrument()
 
     def __repr__(self) -> str:
         return f"<Instrumentation {'active' if self.is_active else 'inactive'}>"

@@ -6,10 +6,13 @@ import io
 import json
 import stat
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from command_kit import keep
+
+from resilio import Encoder, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +41,29 @@ def test_set_puts_values_at_places(run: Run) -> None:
     assert ran.code == 0
     assert '+    "phone": 1555' in ran.out or '+    "phone": "+1555"' in ran.out
     assert message_of(run, letter) == {"user": {"phone": "+1555", "tags": ["a"]}, "items": [{"count": 2}]}
+
+
+def test_what_is_more_than_json_stays_what_it_is(run: Run) -> None:
+    """Bytes and dates in a message that is edited elsewhere are bytes and dates afterwards; a new date may be given."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    letters = sync.DeadLetterQueue(local_file_path="letters.jsonl", encoder=Encoder())
+    letter = letters.send_to_dlq({"photo": b"\x00\x01", "at": at, "n": 1}, ValueError("x"))
+    assert run("dlq", "edit", letter, *Q, "--set", "n=2").code == 0
+    assert letters.get(letter).message == {"photo": b"\x00\x01", "at": at, "n": 2}
+    later = 'at={"$datetime": "2027-01-01T00:00:00+00:00"}'
+    assert run("dlq", "edit", letter, *Q, "--set", later).code == 0
+    assert letters.get(letter).message["at"] == at.replace(year=2027)
+    letters.close()
+
+
+def test_what_looks_like_a_tag_and_is_none_stays_as_it_is(run: Run) -> None:
+    """A message that quotes the encoder's marks is text like any other."""
+    before = {"__tagged__": {"a": {"$bytes": "AAE="}}}
+    (letter,) = keep("letters.jsonl", [before])
+    assert run("dlq", "edit", letter, *Q, "--set", "__tagged__.b=1").code == 0
+    letters = sync.DeadLetterQueue(local_file_path="letters.jsonl")
+    assert letters.get(letter).message == {"__tagged__": {"a": {"$bytes": "AAE="}, "b": 1}}
+    letters.close()
 
 
 @pytest.mark.parametrize("change", ["nowhere.at.all=1", "items.7=1", "items.x=1", "user.deep=1", "=1", "user"])

@@ -68,6 +68,17 @@ def test_only_the_outermost_block_ends_it(provider: MeterProvider) -> None:
     assert not outer.is_active
 
 
+def test_a_block_does_not_end_what_was_switched_on_for_good(provider: MeterProvider) -> None:
+    """An application instruments once at its start; a block somewhere inside changes nothing about that."""
+    application = instrument(meter_provider=provider)
+    with instrument(meter_provider=provider):
+        pass
+    assert application.is_active
+    with application:
+        pass
+    assert not application.is_active
+
+
 def test_another_provider_is_refused_while_one_is_instrumented(provider: MeterProvider) -> None:
     """Events go to one provider; a second one is an error, not a silent choice."""
     with instrument(meter_provider=provider), pytest.raises(ValueError, match="meter_provider is another one"):

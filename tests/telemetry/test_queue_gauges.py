@@ -44,10 +44,12 @@ class Slow:
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
+        self.was_asked = threading.Event()
         self.asked = 0
 
     def stats(self) -> DeadLetterStats:
         self.asked += 1
+        self.was_asked.set()
         assert self.may_answer.wait(PATIENT)
         return a_reading(7)
 
@@ -92,6 +94,7 @@ def test_whoever_collects_does_not_wait_for_a_queue_that_hangs() -> None:
     slow = Slow()
     probe = QueueProbe("slow", slow, patience=0.01)
     assert probe.read() is None
+    assert slow.was_asked.wait(PATIENT)
     assert probe.read() is None
     assert slow.asked == 1
     slow.may_answer.set()
