@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from resilio.alerting.email_channel import EmailChannel, MailSecurity
     from resilio.alerting.errors import DeliveryError
-    from resilio.alerting.events import NotificationFailed, NotificationsDropped, NotificationSent
+    from resilio.alerting.events import IncidentChanged, NotificationFailed, NotificationsDropped, NotificationSent
     from resilio.alerting.health_checks import HealthCheck, HealthChecks, HealthResult
     from resilio.alerting.incidents import Incident, IncidentState
     from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
@@ -224,6 +224,7 @@ __all__ = (
     "Hedge",
     "Hedged",
     "Incident",
+    "IncidentChanged",
     "IncidentState",
     "IntegrationError",
     "JournalCompacted",
@@ -348,7 +349,7 @@ _HOMES = {
     ),
     "resilio.alerting.email_channel": ("EmailChannel", "MailSecurity"),
     "resilio.alerting.errors": ("DeliveryError",),
-    "resilio.alerting.events": ("NotificationFailed", "NotificationSent", "NotificationsDropped"),
+    "resilio.alerting.events": ("IncidentChanged", "NotificationFailed", "NotificationSent", "NotificationsDropped"),
     "resilio.alerting.health_checks": ("HealthCheck", "HealthChecks", "HealthResult"),
     "resilio.alerting.incidents": ("Incident", "IncidentState"),
     "resilio.alerting.notification": ("ChannelOutcome", "DeliveryStatus", "Notification", "NotificationResult"),

@@ -19,6 +19,7 @@ plain and quick unless it says ``await``, and safe from any thread; every value 
 - ``alerts.unsilence(silence_or_id, by="arp") -> Silence | None``: ends it before its time.
 - ``alerts.audit() -> list[RecoveryRecord]``: what the rules' actions did.
 - ``await alerts.check()``: looks now.
+- ``resilio.subscribe(listener, IncidentChanged)``: hears of each that is new, fires or is over; ``event.incident``.
 
 `AdminNotifier`
 

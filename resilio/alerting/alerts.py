@@ -12,10 +12,11 @@ import anyio
 import anyio.to_thread
 
 from resilio import settings
-from resilio._core import clock, durations
+from resilio._core import clock, durations, events
 from resilio.alerting.alerts_file import AlertsFile
 from resilio.alerting.announcements import addressed, worded
 from resilio.alerting.conditions import ErrorNumbers, ErrorsAbove, Finding
+from resilio.alerting.events import IncidentChanged
 from resilio.alerting.incident_book import IncidentBook
 from resilio.alerting.notifier import AdminNotifier
 from resilio.alerting.outlet import described, redacted, redacted_details, say
@@ -131,16 +132,21 @@ class Alerts:
     async def _check(self) -> None:
         found = {rule.name: await _look(rule) for rule in self._rules}
         now, at = clock.monotonic(), clock.utcnow()
+        changed: list[Incident] = []
         with self._lock:
             for rule in self._rules:
                 findings = found[rule.name]
                 if findings is not None:
-                    self._book.note(rule, findings, now, at)
+                    changed += self._book.note(rule, findings, now, at)
+            changed = [self._with_muting(each) for each in changed]
             words = [
                 word
                 for rule in self._rules
                 for word in self._book.words(rule, now, functools.partial(self._is_muted, rule))
             ]
+        if events.listeners:
+            for each in changed:
+                events.emit(IncidentChanged(incident=each))
         for word in words:
             result = await self._notifier.announce(*worded(word), **addressed(word))
             if result.heard:
@@ -183,13 +189,17 @@ class Alerts:
             created_by: Who wants it so.
 
         Raises:
-            ValueError: There is no such rule.
+            ValueError: There is no such rule, or ``seconds`` is not above 0, or more than ten years.
+            TypeError: A label is no text.
 
         With a ``path`` this blocks for some milliseconds, until it is written.
         """
         if rule is not None and all(rule != each.name for each in self._rules):
             msg = f"rule must be one of {[each.name for each in self._rules]!r}, not {rule!r}"
             raise ValueError(msg)
+        if not all(isinstance(each, str) for pair in (labels or {}).items() for each in pair):
+            msg = f"labels must be texts by name, not {labels!r}"
+            raise TypeError(msg)
         length = durations.seconds("seconds", seconds, above=0, at_most=_LONGEST_SILENCE)
         with self._lock:
             silence = self._silences.add(
@@ -277,7 +287,7 @@ async def _look(rule: AlertRule) -> Sequence[Finding] | None:
 
 def _clean(finding: Finding) -> Finding:
     """A finding without secrets: it is told, shown and kept."""
-    labels = {str(name): redacted(value) for name, value in finding.labels.items()}
+    labels = {name: str(value) for name, value in redacted_details(finding.labels).items()}
     return Finding(summary=redacted(finding.summary), labels=labels, details=redacted_details(finding.details))
 
 

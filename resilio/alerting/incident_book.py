@@ -21,7 +21,7 @@ from resilio.alerting.conditions import Finding
 from resilio.alerting.incidents import Incident, IncidentState, incident_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from resilio.alerting.rules import AlertRule
@@ -97,8 +97,13 @@ class IncidentBook:
         self._groups: dict[tuple[str, Key], _Group] = {}
         self._history: deque[Incident] = deque(maxlen=history)
 
-    def note(self, rule: AlertRule, findings: Iterable[Finding], now: float, at: datetime) -> None:
-        """Take note of what ``rule`` found now; what it found before and not now may be over."""
+    def note(self, rule: AlertRule, findings: Iterable[Finding], now: float, at: datetime) -> list[Incident]:
+        """Take note of what ``rule`` found now; what it found before and not now may be over.
+
+        Returns:
+            The incidents that are new, or in another state than before.
+        """
+        before = self._states(rule.name)
         found: set[Key] = set()
         for finding in findings:
             key = _key(finding.labels)
@@ -121,15 +126,21 @@ class IncidentBook:
         for (name, _), group in self._groups.items():
             if name == rule.name:
                 _let_end(group, rule, found, now, at)
+        return [
+            entry.shown(rule.name)
+            for key, entry in self._entries(rule.name)
+            if before.get(key) != (entry.since, entry.state)
+        ]
+
+    def _states(self, rule: str) -> dict[Key, tuple[datetime, IncidentState]]:
+        return {key: (entry.since, entry.state) for key, entry in self._entries(rule)}
+
+    def _entries(self, rule: str) -> Iterator[tuple[Key, _Entry]]:
+        return (pair for (name, _), group in self._groups.items() if name == rule for pair in group.entries.items())
 
     def is_firing(self, rule: str) -> bool:
         """Whether anything of that rule fires."""
-        return any(
-            entry.state is IncidentState.FIRING
-            for (name, _), group in self._groups.items()
-            if name == rule
-            for entry in group.entries.values()
-        )
+        return any(entry.state is IncidentState.FIRING for _, entry in self._entries(rule))
 
     def words(self, rule: AlertRule, now: float, is_muted: Callable[[Mapping[str, str]], bool]) -> list[Word]:
         """What is to be told now about ``rule``."""
@@ -150,7 +161,7 @@ class IncidentBook:
                         group_key,
                         tuple(entry.finding for entry in firing),
                         tuple(entry.finding for entry in over),
-                        is_repeated=not is_news,
+                        is_repeated=not over and all(entry.told for entry in firing),
                     )
                 )
         return words

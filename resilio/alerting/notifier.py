@@ -43,6 +43,7 @@ __all__ = ("AdminNotifier", "NotifierStats")
 _FLUSH_TIME = 2.0
 _LAST_LETTER_TIME = 0.5
 _IDLE = 1.0
+_LONGEST_KEY = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +154,26 @@ class AdminNotifier:
         Returns:
             The notification's id, and what each channel did with it. Never raises an ``Exception``.
         """
-        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
-        if is_delivering.get():
-            return self._refuse(notification)
-        return await self._tell_once(notification)
+        if dedup_key is None or is_delivering.get():
+            return await self.announce(message, details, severity, error_type, dedup_key=dedup_key, resolves=resolves)
+        # Before anything is copied and redacted: in a storm nearly all are told already.
+        key = text_of(dedup_key)[:_LONGEST_KEY]
+        kind = _Kind.of(severity, resolves)
+        repeated = self._dedup.claim(key, kind.severity, resolved=kind.resolves is not None, now=clock.monotonic())
+        if repeated is None:
+            self._duplicates += 1
+            return _result(_new_id(), self._outlets, DeliveryStatus.DUPLICATE)
+        heard = False
+        try:
+            notification = _notification(message, details, kind, error_type, dedup_key)
+            if repeated:
+                notification = replace(notification, details={"repeated": repeated, **notification.details})
+            result = await self._tell(notification)
+            heard = result.heard
+        finally:
+            if not heard:
+                self._dedup.release(key)
+        return result
 
     async def announce(
         self,
@@ -169,27 +186,8 @@ class AdminNotifier:
         resolves: ErrorSeverity | None = None,
     ) -> NotificationResult:
         """As `send_notification`, but told even if ``dedup_key`` was told a moment ago: for who keeps count himself."""
-        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
+        notification = _notification(message, details, _Kind.of(severity, resolves), error_type, dedup_key)
         return self._refuse(notification) if is_delivering.get() else await self._tell(notification)
-
-    async def _tell_once(self, notification: Notification) -> NotificationResult:
-        key = notification.dedup_key
-        if key is None:
-            return await self._tell(notification)
-        repeated = self._dedup.claim(key, notification.severity, resolved=notification.resolved, now=clock.monotonic())
-        if repeated is None:
-            self._duplicates += 1
-            return _result(notification, self._outlets, DeliveryStatus.DUPLICATE)
-        if repeated:
-            notification = replace(notification, details={"repeated": repeated, **notification.details})
-        heard = False
-        try:
-            result = await self._tell(notification)
-            heard = result.heard
-        finally:
-            if not heard:
-                self._dedup.release(key)
-        return result
 
     async def _tell(self, notification: Notification) -> NotificationResult:
         severity = notification.severity if notification.resolves is None else notification.resolves
@@ -220,7 +218,7 @@ class AdminNotifier:
             "not told, because it came out of a delivery (%s: %s) %r",
             *(notification.severity, notification.message, notification.details),
         )
-        return _result(notification, self._outlets, DeliveryStatus.REFUSED)
+        return _result(notification.id, self._outlets, DeliveryStatus.REFUSED)
 
     async def send_health_check_notification(
         self,
@@ -304,7 +302,7 @@ class AdminNotifier:
         outlet = self._outlet(channel)
         details = {"channel": channel, **({"sent_by": by} if by else {})}
         told = "This is a test: if you read it, the channel works"
-        notification = _notification(told, details, ErrorSeverity.INFO, "test", None, None)
+        notification = _notification(told, details, _Kind(ErrorSeverity.INFO), "test", None)
         if is_delivering.get():
             self._refuse(notification)
             return ChannelOutcome(channel=channel, status=DeliveryStatus.REFUSED)
@@ -402,38 +400,46 @@ def _last_words(outlets: tuple[Outlet, ...]) -> None:
 # -- wording -----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    severity: ErrorSeverity
+    resolves: ErrorSeverity | None = None
+    unknown: str | None = None
+
+    @classmethod
+    def of(cls, severity: ErrorSeverity, resolves: ErrorSeverity | None) -> _Kind:
+        try:
+            return cls(ErrorSeverity(severity), None if resolves is None else ErrorSeverity(resolves))
+        except ValueError as error:
+            # An alert with a misspelt severity is still an alert.
+            return cls(ErrorSeverity.ERROR, unknown=severity if resolves is None else text_of(error))
+
+
 def _notification(
-    message: object,
-    details: Mapping[str, object] | None,
-    severity: ErrorSeverity,
-    error_type: object,
-    dedup_key: object,
-    resolves: ErrorSeverity | None,
+    message: object, details: Mapping[str, object] | None, kind: _Kind, error_type: object, dedup_key: object
 ) -> Notification:
     details = _as_mapping(details)
-    try:
-        severity = ErrorSeverity(severity)
-        resolves = None if resolves is None else ErrorSeverity(resolves)
-    except ValueError as error:
-        # An alert with a misspelt severity is still an alert.
-        details = {"unknown_severity": severity if resolves is None else text_of(error), **details}
-        severity = ErrorSeverity.ERROR
-        resolves = None
+    if kind.unknown is not None:
+        details = {"unknown_severity": kind.unknown, **details}
     return Notification(
-        id=dice.randbytes(8).hex(),
+        id=_new_id(),
         message=redacted(message),
-        severity=severity,
+        severity=kind.severity,
         error_type=None if error_type is None else redacted(error_type),
         details=redacted_details(details),
         at=clock.utcnow(),
         dedup_key=None if dedup_key is None else redacted(dedup_key),
-        resolves=resolves,
+        resolves=kind.resolves,
     )
 
 
-def _result(notification: Notification, outlets: Iterable[Outlet], status: DeliveryStatus) -> NotificationResult:
+def _new_id() -> str:
+    return dice.randbytes(8).hex()
+
+
+def _result(notification_id: str, outlets: Iterable[Outlet], status: DeliveryStatus) -> NotificationResult:
     return NotificationResult(
-        id=notification.id, outcomes=tuple(ChannelOutcome(channel=each.name, status=status) for each in outlets)
+        id=notification_id, outcomes=tuple(ChannelOutcome(channel=each.name, status=status) for each in outlets)
     )
 
 

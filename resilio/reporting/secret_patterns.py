@@ -93,14 +93,17 @@ def redact_text(
     body, tail = text, ""
     if text[-1:] in _ENDS_OF_A_CUT and (told := _CUT.search(text, max(0, len(text) - _LONGEST_TAIL))) is not None:
         body, tail = text[: told.start()], told[0]
-    most = len(REDACTED) * (longest + slack) + _BEYOND  # a text of nothing but ``[redacted]``
-    missing = max(0, len(body) - most)
-    body = _writable(body[:most])
-    if missing or weight_of(body) > longest + slack:
-        tail = f"… [{missing + len(body) - longest} more characters]"
-        cleaned = _cleaned(body[: longest + _BEYOND], longest, is_sensitive, found)
-    else:
+    if len(body) <= longest + slack and body.isascii():  # as nearly all are
         cleaned = _cleaned(body, len(body), is_sensitive, found)
+    else:
+        most = len(REDACTED) * (longest + slack) + _BEYOND  # a text of nothing but ``[redacted]``
+        missing = max(0, len(body) - most)
+        body = _writable(body[:most])
+        if missing or weight_of(body) > longest + slack:
+            tail = f"… [{missing + len(body) - longest} more characters]"
+            cleaned = _cleaned(body[: longest + _BEYOND], longest, is_sensitive, found)
+        else:
+            cleaned = _cleaned(body, len(body), is_sensitive, found)
     for _ in range(_MOST_PASSES):  # what is left may look like a secret now that its surroundings are gone
         if len(cleaned) == len(body) and cleaned == body:
             break
@@ -120,15 +123,17 @@ def weight_of(text: str) -> int:
 def _cleaned(text: str, longest: int, is_sensitive: Callable[..., bool], found: set[str] | None) -> str:
     """At least the first ``longest`` characters, without secrets; what follows is only looked at."""
     spans = [*_by_looks(text), *_by_name(text, is_sensitive, found)]
+    if not spans:
+        return text[:longest]
     pieces: list[str] = []
     kept = 0
     for start, end, instead in sorted(spans):
         if start >= longest:
             break
         if start >= kept:
-            pieces += (text[kept:start], instead)
+            pieces += (text[kept:start], instead if end <= longest else REDACTED)  # half a mask would be cut again
         kept = max(kept, end)
-    return "".join((*pieces, text[kept : max(longest, kept)])) if pieces else text[:longest]
+    return "".join((*pieces, text[kept : max(longest, kept)]))
 
 
 def _by_looks(text: str) -> Iterator[Span]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio.lowlevel
+
 from resilio import AdminNotifier, AlertRule, Alerts, Finding, Route
 from resilio._core import clock
 
@@ -21,6 +23,7 @@ class Postbox:
         self.letters: list[Notification] = []
 
     async def deliver(self, notification: Notification) -> None:
+        await anyio.lowlevel.checkpoint()
         if self.closed:
             raise ConnectionError
         self.letters.append(notification)

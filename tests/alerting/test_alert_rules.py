@@ -52,12 +52,6 @@ def _fresh_circuits() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def box() -> Postbox:
-    """Where alerts go."""
-    return Postbox()
-
-
 # -- incidents ---------------------------------------------------------------------------------------------------------
 
 

@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def box() -> Postbox:
-    """Where alerts go."""
-    return Postbox()
-
-
 async def test_what_was_told_is_not_told_again_after_a_restart(
     box: Postbox, virtual_clock: VirtualClock, tmp_path: Path
 ) -> None:

@@ -7,27 +7,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rules_kit import Postbox
 
 import resilio
 from resilio import Route, errors, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from resilio import Notification
-
-
-class Postbox:
-    """A channel that keeps what it is given, unless it is closed."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.letters: list[Notification] = []
-
-    async def deliver(self, notification: Notification) -> None:
-        if self.closed:
-            raise ConnectionError
-        self.letters.append(notification)
 
 
 def test_rules_are_checked_without_await() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from rules_kit import Postbox
 
 from resilio import AdminNotifier, CircuitBreaker, DeadLetterQueue, HealthCheck, HealthChecks, Route, sync
 from resilio._core import clock
@@ -14,20 +15,9 @@ from resilio._core import clock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resilio import Notification
     from resilio.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
-
-
-class Postbox:
-    """A channel that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.letters: list[Notification] = []
-
-    async def deliver(self, notification: Notification) -> None:
-        self.letters.append(notification)
 
 
 async def test_an_outage_of_a_circuit_is_told_and_its_recovery_with_the_duration(virtual_clock: VirtualClock) -> None:

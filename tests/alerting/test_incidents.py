@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rules_kit import Postbox, Switch, alerts_of, over
@@ -16,6 +16,7 @@ from resilio import (
     DeadLetterQueue,
     DeliveryStatus,
     Finding,
+    IncidentChanged,
     IncidentState,
     NotificationChannel,
     Route,
@@ -27,15 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from resilio.testing import VirtualClock
+    from resilio.testing import EventRecorder, VirtualClock
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def box() -> Postbox:
-    """Where alerts go."""
-    return Postbox()
 
 
 async def test_an_incident_tells_how_far_it_is_and_since_when(box: Postbox, virtual_clock: VirtualClock) -> None:
@@ -63,6 +58,27 @@ async def test_an_incident_tells_how_far_it_is_and_since_when(box: Postbox, virt
     await clock.sleep(1)
     (again,) = await alerts.check()
     assert again.id != pending.id
+
+
+async def test_what_changes_is_told_as_an_event(
+    box: Postbox, virtual_clock: VirtualClock, resilio_events: EventRecorder
+) -> None:
+    """Pending, firing, resolved; a check that finds nothing else tells nothing."""
+    switch = Switch("db")
+    alerts = alerts_of(box, AlertRule("outage", switch, for_=20))
+    alerts.silence(seconds=1)
+    await over(alerts, 60)
+    switch.names = ()
+    await over(alerts, 30)
+    switch.names = ("web",)
+    await alerts.check()
+    found = [each.incident for each in resilio_events.of(IncidentChanged)]
+    assert [(each.summary, each.state) for each in found] == [
+        *(("db is down", state) for state in ("pending", "firing", "resolved")),
+        ("web is down", "pending"),
+    ]
+    assert [each.muted for each in found] == [True, False, False, False]
+    assert len({each.id for each in found}) == 2
 
 
 async def test_the_history_is_bounded_and_latest_first(box: Postbox, virtual_clock: VirtualClock) -> None:
@@ -117,13 +133,36 @@ async def test_silences_are_listed_ended_and_remembered(box: Postbox, virtual_cl
     assert len(alerts.silences(expired=True)) == 200
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ({"rule": "no such"}, ValueError, r"rule must be one of \['outage'\], not 'no such'"),
+        ({"labels": {"shelf": 7}}, TypeError, "labels must be texts by name"),
+        ({"seconds": 0}, ValueError, "seconds must be"),
+        ({"seconds": 1e10}, ValueError, "seconds must be"),
+    ],
+)
+def test_a_silence_that_makes_no_sense_is_refused(
+    given: dict[str, Any], error: type[Exception], told: str, box: Postbox
+) -> None:
+    """By the name of what is wrong with it."""
+    with pytest.raises(error, match=told):
+        alerts_of(box, AlertRule("outage", Switch())).silence(**{"seconds": 1, **given})
+
+
 async def test_secrets_in_findings_are_neither_shown_nor_told(box: Postbox, virtual_clock: VirtualClock) -> None:
     """A condition of one's own may say anything."""
 
     class Careless:
         async def findings(self) -> Sequence[Finding]:
             said = "password=canary4711"
-            return [Finding(summary=said, labels={"url": "https://me:canary4711@host"}, details={"said": said})]
+            return [
+                Finding(
+                    summary=said,
+                    labels={"url": "https://me:canary4711@host", "api_key": "canary4711"},
+                    details={"said": said},
+                )
+            ]
 
     alerts = alerts_of(box, AlertRule("outage", Careless()))
     found = await alerts.check()

@@ -254,6 +254,7 @@ def test_distinct_counts_are_exact_then_close() -> None:
     assert abs(distinct.count - 100_000) < 5_000
 
 
+@pytest.mark.slow("makes two thousand reports, and writes a thousand of them")
 def test_the_counts_outlive_the_process(tmp_path: Path, hands: HandClock) -> None:
     """Saved and read back, it goes on, and shows the last reports as before."""
     path = tmp_path / "errors.json"

@@ -11,7 +11,7 @@ from time import process_time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resilio import Redactor, redact
@@ -263,6 +263,7 @@ texts = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=25).
 plain = st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.binary() | texts
 
 
+@pytest.mark.slow("a hundred values, some of them sixty times over")
 @given(
     st.recursive(
         plain,
@@ -278,7 +279,10 @@ def test_the_copy_is_json_and_stays_what_it_is(value: object, times: int) -> Non
     assert redact(once) == once
 
 
+@pytest.mark.slow("a hundred texts")
 @given(texts, st.integers(min_value=1, max_value=80))
+@example("+15551234567", 3)
+@example("+15551234567… [5 more characters]", 10)
 def test_a_text_that_was_cut_is_not_cut_again(text: str, longest: int) -> None:
     """Wherever it is cut, and whatever is found in it."""
     once = redact_text(text, longest=longest)
@@ -329,7 +333,9 @@ HOSTILE = [
 
 
 @pytest.mark.slow("times sixteen kinds of hostile text at two sizes")
-@pytest.mark.parametrize("unit", [*HOSTILE, "-----BEGIN PRIVATE KEY-----", "password=", "basic aaaa ", "ab_password:"])
+@pytest.mark.parametrize(
+    "unit", [*HOSTILE, "-----BEGIN PRIVATE KEY-----", "password=", "basic aaaa ", "ab_password:", "[redacted]"]
+)
 def test_the_time_grows_with_the_text_and_no_faster(unit: str) -> None:
     """Eight times the text takes nowhere near sixty-four times the time."""
 
