@@ -156,7 +156,7 @@ class Api:
 
     async def replay(self, request: Request) -> Json:
         """How far a replay is."""
-        return Json(_plain(self._views.replay(request.path_params["id"])["replay"].to_dict()))
+        return Json(_plain((await self._views.replay(request.path_params["id"]))["replay"].to_dict()))
 
     async def alerts(self, request: Request) -> Json:
         """Incidents."""

@@ -66,7 +66,8 @@ def create_app(
         auth: Says who asks, and what they may do; `basic_auth` makes one.
         insecure_no_auth: Whether everybody who reaches it may see and do everything: for a laptop.
         directory: Where the processes of one service, on one machine, tell each other what they know; it is made if it
-            is not there. Each page shows all of them then. Without one, a page speaks for the process that answers.
+            is not there. Each page shows all of them then, and an action on a circuit is handed to the process that has
+            it. Without one, a page speaks for the process that answers.
         title: What stands in the head of every page.
 
     Returns:
@@ -110,7 +111,7 @@ def _assembled(
     views = Views(collector, fleet, replays)
     renderer = Renderer(title)
     notes = Notes()
-    operations = Operations(collector, replays)
+    operations = Operations(collector, replays, fleet)
     pages = Pages(views, renderer, notes, collector)
     forms = Forms(operations, notes)
     pictures = Pictures(views, renderer)

@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from resilio._core import clock
+from resilio._core import clock, logs
+from resilio.dashboard.orders import Order, leave_order, take_orders
 from resilio.dashboard.rows import Glance
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Fleet:
     def glances(self, *, most_groups: int | None = None) -> list[Glance]:
         """What every process knows: this one now, first; the others as they wrote it last."""
         here = self._collector.glance(most_groups=most_groups)
-        return [here, *sorted(self._others(), key=lambda each: each.process.started)]
+        return [here, *sorted(self.others(), key=lambda each: each.process.started)]
 
     def write(self) -> None:
         """Write what this process knows.
@@ -100,7 +101,33 @@ class Fleet:
         with self._writing:
             if not self._over.is_set():
                 self._replace(self._path())
+        self.obey()
         self._tidy()
+
+    def order(self, process: str, name: str, action: str, *, who: str) -> bool:
+        """Let another process do something with one of its circuits; tell whether there is one of that id.
+
+        Raises:
+            OSError: The order cannot be written.
+        """
+        known = {each.process.process for each in self.others()}
+        if self.directory is None or process not in known:
+            return False
+        at = clock.utcnow().timestamp()
+        leave_order(self.directory, Order(process=process, name=name, action=action, who=who, at=at))
+        return True
+
+    def obey(self) -> None:
+        """Do what other processes ask this one for."""
+        if self.directory is None:
+            return
+        for order in take_orders(self.directory, self._collector.process_id):
+            try:
+                told = self._collector.circuits.act(order.name, order.action, who=order.who)
+            except KeyError as error:
+                told = f"there is no circuit or action {error.args[0]!r} here"
+            fields = {"who": order.who, "action": "circuit", "what": f"{order.action} {order.name}", "outcome": told}
+            logs.write("info", "dashboard action", {**fields, "process": self._collector.process_id}, logger="resilio")
 
     def _replace(self, path: Path) -> None:
         glance = self._collector.glance(most_groups=_MOST_GROUPS).to_dict()
@@ -125,7 +152,10 @@ class Fleet:
             _log.exception("the dashboard cannot look into %s", self.directory)
             return []
 
-    def _others(self) -> list[Glance]:
+    def others(self) -> list[Glance]:
+        """What the other processes wrote last."""
+        if self.directory is None:
+            return []
         now = clock.utcnow().timestamp()
         own = self._collector.process_id
         found = []

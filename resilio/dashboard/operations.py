@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from resilio._core import logs
 from resilio.dashboard.access import Action
+from resilio.dashboard.circuits import CIRCUIT_ACTIONS
 from resilio.dashboard.editing import EditError, edited, is_editable
 from resilio.dashboard.replays import LEAST_RATE, MOST_LETTERS, MOST_RATE, Replay
 from resilio.deadletters.errors import DeadLetterQueueError, MessageClaimedError, MessageNotFoundError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from resilio.alerting.silences import Silence
     from resilio.dashboard.access import Identity
     from resilio.dashboard.collector import Collector
+    from resilio.dashboard.fleet import Fleet
     from resilio.dashboard.replays import Replays
     from resilio.dashboard.requests import LetterQuery
     from resilio.deadletters.letter import DeadLetter
@@ -43,9 +45,11 @@ class Operations:
     Args:
         collector: What this process has.
         replays: Where replays are kept.
+        fleet: The other processes.
     """
 
-    def __init__(self, collector: Collector, replays: Replays) -> None:
+    def __init__(self, collector: Collector, replays: Replays, fleet: Fleet) -> None:
+        self._fleet = fleet
         self._collector = collector
         self._replays = replays
 
@@ -200,6 +204,9 @@ class Operations:
         self._check(who, Action.CIRCUIT, f"{action} {name}")
         here = self._collector.process_id
         if process and process != here:
+            if action in CIRCUIT_ACTIONS and self._fleet.order(process, name, action, who=who.name):
+                self.log(who, Action.CIRCUIT, f"{action} {name}", f"handed to {process}")
+                return f"{name}: handed to {process}, which does it within a few seconds"
             self.log(who, Action.CIRCUIT, f"{action} {name}", f"not done: it was meant for {process}")
             raise HTTPException(
                 409,

@@ -106,8 +106,7 @@ class Pages:
     async def circuit(self, request: Request) -> HTMLResponse:
         """One circuit, and what can be done with it."""
         values = self._views.circuit(request.query_params.get("name", ""))
-        own = next((each for each in values["rows"] if each.process == self._collector.process_id), None)
-        return self._page(request, "circuits", "circuit.html", own=own, **values)
+        return self._page(request, "circuits", "circuit.html", **values)
 
     async def letters(self, request: Request) -> HTMLResponse:
         """A page of dead letters."""
@@ -137,7 +136,7 @@ class Pages:
 
     async def replay(self, request: Request) -> HTMLResponse:
         """How far a replay is."""
-        values = self._views.replay(request.query_params.get("id", ""))
+        values = await self._views.replay(request.query_params.get("id", ""))
         return self._page(request, "letters", "replay.html", **values)
 
     async def alerts(self, request: Request) -> HTMLResponse:

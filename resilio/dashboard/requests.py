@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -55,11 +56,16 @@ def asked(request: Request) -> Asked:
 
 
 async def _body(request: Request) -> bytes:
+    too_large = HTTPException(413, f"The request is larger than {_MOST_BYTES} bytes.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > _MOST_BYTES:
+        raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MOST_BYTES:
-            raise HTTPException(413, f"The request is larger than {_MOST_BYTES} bytes.")
+    async with aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            body += chunk
+            if len(body) > _MOST_BYTES:
+                raise too_large
     return bytes(body)
 
 

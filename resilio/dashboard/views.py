@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 
+from resilio._core import clock
 from resilio.dashboard.collector import merged_groups
 from resilio.dashboard.operations import queue_troubles
 from resilio.dashboard.recorder import MINUTES
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from resilio.dashboard.fleet import Fleet
     from resilio.dashboard.replays import Replays
     from resilio.dashboard.requests import LetterQuery
-    from resilio.dashboard.rows import Glance, GroupRow
+    from resilio.dashboard.rows import Glance, GroupRow, ReplayRow
 
 __all__ = ("PAGE", "VIEWS", "Values", "Views")
 
@@ -36,6 +37,8 @@ _TOP: Final = 5
 _SAMPLES: Final = 5
 _CHANGES: Final = 40
 _HISTORY: Final = 20
+_A_WHILE: Final = 0.2
+_PATIENCE: Final = 15
 
 
 class Views:
@@ -57,7 +60,7 @@ class Views:
         if view == "circuit":
             return self.circuit(name)
         if view == "replay":
-            return self.replay(name)
+            return await self.replay(name)
         if view == "errors":
             return self.error_totals()
         if view == "circuits":
@@ -227,18 +230,29 @@ class Views:
             "here": self._collector.process_id,
         }
 
-    def replay(self, replay_id: str) -> Values:
-        """One replay: of this process with its letters, of another one without."""
+    async def replay(self, replay_id: str) -> Values:
+        """One replay: of this process with its letters, of another one without.
+
+        A replay that has just begun in another process is waited for until that one has written of it.
+        """
+        patience = _PATIENCE if self._fleet.directory is not None else 0
+        for _ in range(patience):
+            if self._replays.find(replay_id) is not None or self._elsewhere(replay_id) is not None:
+                break
+            await clock.sleep(_A_WHILE)
         found = self._replays.find(replay_id)
         if found is not None:
             row = found.row()
             row.process = self._collector.process_id
             return {"replay": row, "is_here": True}
-        for glance in self._fleet.glances(most_groups=1):
-            for row in glance.replays:
-                if row.id == replay_id:
-                    return {"replay": row, "is_here": False}
+        row_there = self._elsewhere(replay_id)
+        if row_there is not None:
+            return {"replay": row_there, "is_here": False}
         raise HTTPException(404, "No replay of that name is known; it may belong to another process, or be long over.")
+
+    def _elsewhere(self, replay_id: str) -> ReplayRow | None:
+        found = (row for glance in self._fleet.others() for row in glance.replays if row.id == replay_id)
+        return next(found, None)
 
     # -- alerts, health ------------------------------------------------------------------------------------------------
 

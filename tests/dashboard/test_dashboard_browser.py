@@ -133,7 +133,7 @@ def test_an_operator_replays_edits_and_discards(service: Service) -> None:
 
             await found.open(f"letter?id={ids[3]}")
             await page.get_by_text("Discard…").click()
-            await page.get_by_label("Why").fill("a test")
+            await page.get_by_role("textbox", name="Why").fill("a test")
             await page.get_by_role("button", name="Discard for good").click()
             await page.get_by_text("was discarded").wait_for()
 

@@ -14,7 +14,8 @@ import pytest
 from dashboard_kit import asking, said_on
 
 from resilio._core import clock
-from resilio.dashboard import fleet
+from resilio.dashboard import fleet, orders
+from resilio.dashboard.orders import Order, leave_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,10 @@ breaker = CircuitBreaker(name="from-afar", failure_threshold=1)
 app = create_app(tracker=tracker, directory=sys.argv[1], insecure_no_auth=True)
 breaker.acquire().failure(ConnectionError("asleep <b>over there</b>"))
 app.state.fleet.write()
-print("ready", flush=True)
+print(app.state.fleet.glances()[0].process.process, flush=True)
+sys.stdin.readline()
+app.state.fleet.write()
+print(breaker.state, flush=True)
 sys.stdin.read()
 """
 
@@ -51,13 +55,19 @@ async def test_one_page_shows_every_process_of_a_directory(service: Service, tmp
     ) as worker:
         assert worker.stdin
         assert worker.stdout
-        assert worker.stdout.readline() == "ready\n"
+        there = worker.stdout.readline().strip()
         async with asking(app) as browser:
             overview = await browser.get("/")
             circuits = await browser.get("/circuits")
             circuit = await browser.get("/circuit", params={"name": "from-afar"})
             errors = (await browser.get("/api/errors")).json()
-            act = await browser.post("/do/circuit", data={"name": "from-afar", "do": "reset"})
+            form = {"name": "from-afar", "do": "reset"}
+            here = await browser.post("/do/circuit", data=form)
+            nowhere = await browser.post("/do/circuit", data={**form, "process": "gone-1-abc"})
+            handed = await browser.post("/do/circuit", data={**form, "process": there}, follow_redirects=True)
+        worker.stdin.write("go on\n")
+        worker.stdin.flush()
+        assert worker.stdout.readline() == "CLOSED\n"
         worker.stdin.close()
         worker.wait(30)
     assert "This page speaks for 2 processes" in said_on(overview)
@@ -65,8 +75,10 @@ async def test_one_page_shows_every_process_of_a_directory(service: Service, tmp
     assert f"-{worker.pid}-" in circuits.text
     assert f"-{os.getpid()}-" in circuits.text
     assert "asleep &lt;b&gt;" in circuit.text
-    assert "no circuit of this name" in circuit.text  # in the process that answers, so there is no button
-    assert act.status_code == 404
+    assert f'name="process" value="{there}"' in circuit.text
+    assert (here.status_code, nowhere.status_code) == (404, 409)
+    assert f"handed to {there}" in handed.text
+    assert list(folder.glob("*.order.json")) == []
     [group] = errors["groups"]
     assert (group["count"], group["processes"], sum(group["trace"])) == (4, 2, 4)
 
@@ -93,6 +105,46 @@ async def test_what_is_stale_strange_or_damaged_is_left_out(service: Service, tm
     assert "elsewhere-1-abc" in text
     assert "old-1-abc" not in text
     assert "speaks for 2 processes" in text
+
+
+async def test_an_order_is_obeyed_once_and_only_while_it_is_fresh(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is too old, for somebody else, or no order at all changes nothing; nothing of it stays for ever."""
+    monkeypatch.setattr(fleet.Fleet, "start", lambda _: None)
+    folder = tmp_path / "fleet"
+    app = service.dashboard(directory=folder)
+    service.open_circuit()
+    own = app.state.fleet.glances()[0].process.process
+    now = clock.utcnow().timestamp()
+    for order in (
+        Order(process=own, name="openai-api", action="reset", who="ada", at=now - orders.FRESH - 60),
+        Order(process="another", name="openai-api", action="reset", who="ada", at=now),
+        Order(process=own, name="openai-api", action="explode", who="ada", at=now),
+        Order(process=own, name="nobody", action="reset", who="ada", at=now),
+    ):
+        leave_order(folder, order)
+    (folder / "x.order.json").write_text('{"process": 5')
+    app.state.fleet.obey()
+    assert str(service.breaker.state) == "OPEN"
+    assert len(list(folder.glob("*.order.json"))) == 1  # the other's
+    leave_order(folder, Order(process=own, name="openai-api", action="reset", who="ada", at=now))
+    app.state.fleet.obey()
+    assert str(service.breaker.state) == "CLOSED"
+    app.state.fleet.close()
+
+
+async def test_a_replay_of_another_process_is_seen(service: Service, tmp_path: Path) -> None:
+    """The page of a replay is found whichever process is asked for it."""
+    await service.lose({"n": 1})
+    one, two = service.dashboard(directory=tmp_path / "fleet"), service.dashboard(directory=tmp_path / "fleet")
+    async with asking(one) as browser, asking(two) as other:
+        begun = await browser.post("/api/letters/replay", json={})
+        one.state.fleet.write()
+        page = await other.get("/replay", params={"id": begun.json()["id"]})
+    assert "done 1 replayed" in said_on(page)
+    one.state.fleet.close()
+    two.state.fleet.close()
 
 
 async def test_files_are_their_owners_alone_and_go_with_the_process(service: Service, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,3 +149,16 @@ def test_wrong_arguments_are_named() -> None:
         create_app(auth=lambda _: None, insecure_no_auth=True)
     with pytest.raises(TypeError, match=r"queue must be a resilio\.DeadLetterQueue"):
         create_app(queue=ErrorTracker(), insecure_no_auth=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow("starts an interpreter")
+def test_a_missing_library_is_one_clear_error() -> None:
+    """Without the extra, the error names it; roles can be had all the same."""
+    code = (
+        "import sys; sys.modules['sse_starlette'] = None\n"
+        "from resilio.dashboard import Role, basic_auth; basic_auth({'ada': ('secret', Role.ALL)})\n"
+        "try: from resilio.dashboard import create_app\n"
+        "except ImportError as error: print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert "resilio-toolkit[dashboard]" in ran.stdout

@@ -69,6 +69,9 @@ function over() {
   if (stop && bar && !bar.textContent.includes("running")) stop.remove();
 }
 
+const here = document.querySelector("nav [aria-current]");
+if (here) here.closest("ul").scrollLeft = here.offsetLeft - 40;
+
 // -- forms ------------------------------------------------------------------------------------------------------------
 
 // The server replays once however often a form comes; this only keeps a second click from looking as if it did something.
