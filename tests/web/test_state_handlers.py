@@ -277,6 +277,49 @@ async def test_a_stream_that_is_left_early_is_closed() -> None:
     assert shop.error_message == ""
 
 
+async def test_what_is_thrown_into_a_stream_reaches_the_handler() -> None:
+    """It may catch it and go on; what it does not catch ends in its state. Plain generators do the same."""
+
+    class Shop(ErrorStateMixin):
+        error_handler: ClassVar = QUIET
+
+        @handles_errors("orders")
+        async def orders(self) -> AsyncGenerator[str]:
+            try:
+                yield "first"
+            except KeyError:
+                yield "caught"
+
+        @handles_errors("orders")
+        def plain_orders(self) -> Generator[str]:
+            try:
+                yield "first"
+            except KeyError:
+                yield "caught"
+
+    shop = Shop()
+    stream, plain = shop.orders(), shop.plain_orders()
+    assert (await stream.__anext__(), next(plain)) == ("first", "first")
+    assert (await stream.athrow(KeyError("x")), plain.throw(KeyError("x"))) == ("caught", "caught")
+    assert shop.error_message == ""
+    with pytest.raises(StopAsyncIteration):
+        await stream.athrow(ConnectionError())
+    assert shop.error_type == "ConnectionError"
+    shop.clear_error()
+    with pytest.raises(StopIteration):
+        plain.throw(TimeoutError())
+    assert shop.error_type == "TimeoutError"
+
+
+async def test_a_plain_stream_that_is_left_early_is_closed() -> None:
+    """And nothing is shown."""
+    page = Page()
+    updates = page.by_generator("ab")
+    assert next(updates) == "working"
+    updates.close()
+    assert (page.calls, page.error_message) == ([], "")
+
+
 async def test_policies_inside_a_handler_do_their_work() -> None:
     """A retry that helps shows nothing; one that does not is shown as what it is."""
 
@@ -396,8 +439,13 @@ def test_a_plain_handler_that_returns_what_has_not_run_yet_is_refused() -> None:
         def order(self) -> object:
             return (each for each in (1, 2))
 
-    with pytest.raises(UnguardableError, match="whose errors nobody would handle"):
-        Shop().order()
+        @handles_errors("x")
+        def order_later(self) -> object:
+            return anyio.sleep(1)
+
+    for order in (Shop().order, Shop().order_later):
+        with pytest.raises(UnguardableError, match="whose errors nobody would handle"):
+            order()
 
 
 def test_types_of_the_fields_are_what_they_say() -> None:
