@@ -204,6 +204,25 @@ async def test_arguments_that_cannot_be_kept_are_no_other_try() -> None:
     assert shop.retry_possible is False
 
 
+async def test_what_becomes_of_an_argument_after_the_failure_is_no_matter_of_the_other_try() -> None:
+    """The arguments are copied with the failure."""
+
+    class Shop(ErrorStateMixin):
+        error_handler: ClassVar = QUIET
+        orders: ClassVar[list[list[str]]] = []
+
+        @handles_errors("order", retryable=True)
+        async def order(self, items: list[str]) -> None:
+            self.orders.append(list(items))
+            raise ConnectionError
+
+    shop, items = Shop(), ["mouse"]
+    await shop.order(items)
+    items.clear()
+    await shop.retry_operation()
+    assert shop.orders == [["mouse"], ["mouse"]]
+
+
 async def test_an_error_handled_by_hand_in_a_handler_can_be_tried_again() -> None:
     """As the reference writes its handlers: `except` blocks of their own, and a status."""
 
