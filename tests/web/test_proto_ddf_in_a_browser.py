@@ -31,7 +31,7 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 PATIENCE = 30.0
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 )
 
 
@@ -198,7 +198,7 @@ async def what_nobody_caught_leads_to_the_error_page(visit: Visit) -> None:
     await visit.page.goto(f"{visit.url}error?reference=call-0900-123")  # anybody may write a link
     await expect(page).to_contain_text("This did not work")
     await expect(page).not_to_contain_text("0900")
-    await visit.page.get_by_role("button", name="Back to the start").click()
+    await visit.page.get_by_role("link", name="Back to the start").click()
     await visit.page.locator("#ready").wait_for(state="attached")
 
 

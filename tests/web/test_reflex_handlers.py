@@ -323,3 +323,41 @@ async def test_the_user_does_not_wait_for_the_notifier(name: str) -> None:
                 break
             await asyncio.sleep(0.01)
         assert NOTIFIER.told == [client.shown["error_id"]]
+
+
+class Uploads(ErrorStateMixin, rx.State):
+    """A handler that another one gives what cannot be kept."""
+
+    error_handler: ClassVar = QUIET
+
+    @rx.event
+    @handles_errors("upload", retryable=True)
+    async def store(self, file: object) -> None:
+        raise unreachable()
+
+    @rx.event
+    async def upload(self) -> None:
+        store: Any = self.store
+        await store(threading.Lock())
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_pickled_is_no_other_try(virtual_clock: VirtualClock) -> None:
+    """The error of a handler that another one calls is shown and clears; the state still pickles."""
+    async with Client() as client:
+        await client.fire(Uploads.upload)
+        assert client.shown["error_message"]
+        assert client.shown["retry_possible"] is False
+        assert pickle.dumps(await client.state(Uploads))
+        await clock.sleep(5.1)
+        assert client.shown["error_message"] == ""
+
+
+@pytest.mark.asyncio
+async def test_a_handler_can_be_called_by_hand_in_a_test() -> None:
+    """On a state of one's own, without Reflex's events: shown, and nothing waits for a timer."""
+    state = Handlers()
+    handler: Any = Handlers.by_coroutine
+    await handler.fn(state, "crm")
+    assert state.error_message == "Unable to connect to data source. Please check your connection"
+    assert state.retry_possible is True

@@ -204,6 +204,25 @@ async def test_arguments_that_cannot_be_kept_are_no_other_try() -> None:
     assert shop.retry_possible is False
 
 
+async def test_what_becomes_of_an_argument_after_the_failure_is_no_matter_of_the_other_try() -> None:
+    """The arguments are copied with the failure."""
+
+    class Shop(ErrorStateMixin):
+        error_handler: ClassVar = QUIET
+        orders: ClassVar[list[list[str]]] = []
+
+        @handles_errors("order", retryable=True)
+        async def order(self, items: list[str]) -> None:
+            self.orders.append(list(items))
+            raise ConnectionError
+
+    shop, items = Shop(), ["mouse"]
+    await shop.order(items)
+    items.clear()
+    await shop.retry_operation()
+    assert shop.orders == [["mouse"], ["mouse"]]
+
+
 async def test_an_error_handled_by_hand_in_a_handler_can_be_tried_again() -> None:
     """As the reference writes its handlers: `except` blocks of their own, and a status."""
 
@@ -275,6 +294,49 @@ async def test_a_stream_that_is_left_early_is_closed() -> None:
     await stream.aclose()
     assert tidied == [True]
     assert shop.error_message == ""
+
+
+async def test_what_is_thrown_into_a_stream_reaches_the_handler() -> None:
+    """It may catch it and go on; what it does not catch ends in its state. Plain generators do the same."""
+
+    class Shop(ErrorStateMixin):
+        error_handler: ClassVar = QUIET
+
+        @handles_errors("orders")
+        async def orders(self) -> AsyncGenerator[str]:
+            try:
+                yield "first"
+            except KeyError:
+                yield "caught"
+
+        @handles_errors("orders")
+        def plain_orders(self) -> Generator[str]:
+            try:
+                yield "first"
+            except KeyError:
+                yield "caught"
+
+    shop = Shop()
+    stream, plain = shop.orders(), shop.plain_orders()
+    assert (await stream.__anext__(), next(plain)) == ("first", "first")
+    assert (await stream.athrow(KeyError("x")), plain.throw(KeyError("x"))) == ("caught", "caught")
+    assert shop.error_message == ""
+    with pytest.raises(StopAsyncIteration):
+        await stream.athrow(ConnectionError())
+    assert shop.error_type == "ConnectionError"
+    shop.clear_error()
+    with pytest.raises(StopIteration):
+        plain.throw(TimeoutError())
+    assert shop.error_type == "TimeoutError"
+
+
+async def test_a_plain_stream_that_is_left_early_is_closed() -> None:
+    """And nothing is shown."""
+    page = Page()
+    updates = page.by_generator("ab")
+    assert next(updates) == "working"
+    updates.close()
+    assert (page.calls, page.error_message) == ([], "")
 
 
 async def test_policies_inside_a_handler_do_their_work() -> None:
@@ -396,8 +458,13 @@ def test_a_plain_handler_that_returns_what_has_not_run_yet_is_refused() -> None:
         def order(self) -> object:
             return (each for each in (1, 2))
 
-    with pytest.raises(UnguardableError, match="whose errors nobody would handle"):
-        Shop().order()
+        @handles_errors("x")
+        def order_later(self) -> object:
+            return anyio.sleep(1)
+
+    for order in (Shop().order, Shop().order_later):
+        with pytest.raises(UnguardableError, match="whose errors nobody would handle"):
+            order()
 
 
 def test_types_of_the_fields_are_what_they_say() -> None:

@@ -111,6 +111,19 @@ async def test_the_users_language_is_a_matter_of_context() -> None:
     assert "bitte" in state.error_message.lower()
 
 
+async def test_a_state_that_names_no_handler_shares_one(caplog: pytest.LogCaptureFixture) -> None:
+    """It counts and logs."""
+
+    class Default(ErrorStateMixin):
+        pass
+
+    state = Default()
+    report = await state.handle_error(too_short(), "app_generation")
+    assert state._handler() is ErrorStateMixin()._handler()
+    assert state._handler().tracker.first_seen(report.fingerprint) is not None
+    assert state.error_id == report.error_id
+
+
 # -- clearing ----------------------------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,8 @@ def error_page() -> rx.Component:
                 ErrorPageState.error_reference != "",
                 rx.code(ErrorPageState.error_reference, size="3", class_name="resilio-error-reference"),
             ),
-            rx.link(rx.button("Back to the start", size="3", variant="soft"), href="/"),
+            # A plain link: it loads the start anew, whatever is left of the application in the browser.
+            rx.button(rx.el.a("Back to the start", href="/"), as_child=True, size="3", variant="soft"),
             spacing="4",
             align="center",
             max_width="30rem",

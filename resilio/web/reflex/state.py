@@ -142,9 +142,7 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
 
     def _to_call_again(self, call: HandlerCall) -> FailedCall | None:
         failed = call.again()
-        if failed is None:
-            return None
-        return failed if _event_of(self.__class__, failed) is not None else None
+        return None if failed is None or _event_of(self.__class__, failed) is None else failed
 
     async def _tell_error(self, report: ErrorReport) -> None:
         # A handler holds the state's lock: what it shows, and the user's next click, would wait for the notifier.
@@ -179,15 +177,12 @@ def _proxy(state: object) -> StateProxy | None:
 
 
 def _event_of(state: type[rx.State], failed: FailedCall) -> Event | None:
-    """The event that calls a handler; None if Reflex knows no such handler, or it does not take these arguments."""
+    """The event that calls a handler; None if Reflex knows no such handler."""
     name, args, kwargs = failed
     handler = getattr(state, name, None)
     if not isinstance(handler, EventHandler):
         return None
-    try:
-        bound = inspect.signature(handler.fn).bind(None, *args, **kwargs)
-    except TypeError:
-        return None
+    bound = inspect.signature(handler.fn).bind(None, *args, **kwargs)  # as it was called
     _, *names = bound.arguments
     (event,) = Event.from_event_type(handler)
     return replace(event, payload={each: bound.arguments[each] for each in names})

@@ -74,10 +74,9 @@ class HandlerCall:
         return self._retryable and category != "validation"
 
     def again(self) -> FailedCall | None:
-        """What to keep for another try; None if the arguments cannot be kept, an upload's file for one."""
-        failed = (self.name, self._args, self._kwargs)
+        """What to keep for another try: a copy. None if the arguments cannot be kept, an upload's file for one."""
         try:
-            pickle.dumps(failed)
+            failed: FailedCall = pickle.loads(pickle.dumps((self.name, self._args, self._kwargs)))  # noqa: S301 -- our own
         except Exception:  # whatever a `__reduce__` may raise
             return None
         return failed
