@@ -39,6 +39,8 @@ __all__ = ("ErrorContextMiddleware", "exception_handlers", "health_endpoint", "i
 
 _LOCATIONS: Final = frozenset({"body", "query", "path", "header", "cookie"})
 _AUTHORS_WORDS: Final = frozenset({"value_error", "assertion_error"})
+_DEEPEST: Final = 5
+_SHORTEST_QUOTE: Final = 3
 _REFERENCE: Final = {"$ref": "#/components/schemas/ProblemDetails"}
 _REPLACED: Final = ("HTTPValidationError", "ValidationError")
 
@@ -91,13 +93,24 @@ def invalid_fields(errors: Sequence[Any]) -> list[InvalidField]:
 
 
 def _said(error: Any) -> str:
-    """What is wrong, without what was sent: the words of a validator of the application may quote it."""
-    said = str(error.get("msg", "")) or "This value cannot be used."
-    if error.get("type") in _AUTHORS_WORDS:
-        sent = str(error.get("input"))
-        if sent and sent in said:
-            return "This value cannot be used."
+    """What is wrong, without what was sent: a validator of the application may quote it, and pydantic quotes tags."""
+    said, kind = str(error.get("msg", "")), error.get("type")
+    if kind == "union_tag_invalid":
+        return f"The tag should be one of {(error.get('ctx') or {}).get('expected_tags', 'those expected')}"
+    if not said or (kind in _AUTHORS_WORDS and _quotes(said, error.get("input"), _DEEPEST)):
+        return "This value cannot be used."
     return said
+
+
+def _quotes(said: str, sent: object, deepest: int) -> bool:
+    """Tell whether a text repeats what was sent, or a part of it."""
+    if isinstance(sent, dict):
+        return deepest > 0 and any(_quotes(said, each, deepest - 1) for each in (*sent.keys(), *sent.values()))
+    if isinstance(sent, (list, tuple, set)):
+        return deepest > 0 and any(_quotes(said, each, deepest - 1) for each in sent)
+    text = str(sent)
+    is_whole = deepest == _DEEPEST  # a short part of something larger may well be a word of the sentence
+    return bool(text) and (is_whole or len(text) > _SHORTEST_QUOTE) and text in said
 
 
 def _document(app: FastAPI) -> None:

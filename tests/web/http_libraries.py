@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import httpx2
+import pytest
 
 import resilio.web.httpx
 import resilio.web.httpx2
@@ -43,6 +44,13 @@ LIBRARIES = (
     HttpLibrary("httpx", httpx, resilio.web.httpx),
     HttpLibrary("httpx2", httpx2, resilio.web.httpx2),
 )
+
+
+@pytest.fixture(params=LIBRARIES, ids=[each.name for each in LIBRARIES])
+def each_library(request: pytest.FixtureRequest) -> HttpLibrary:
+    """httpx, then httpx2; a test module gives it a name of its own."""
+    library: HttpLibrary = request.param
+    return library
 
 
 def host_of(transport: Any, url: str) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from reports_kit import heard
 from served import served
 
@@ -25,6 +25,33 @@ class Owner(BaseModel):
     """Whose cat it is."""
 
     email: str = Field(pattern=r"^[^@]+@[^@]+$")
+
+
+class Fish(BaseModel):
+    """What a cat eats."""
+
+    kind: Literal["fish"]
+
+
+class Mouse(BaseModel):
+    """What else it eats."""
+
+    kind: Literal["mouse"]
+
+
+class Meal(BaseModel):
+    """Found by its tag, and checked as a whole."""
+
+    food: Annotated[Fish | Mouse, Field(discriminator="kind")]
+    bowl: str = "blue"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_red_bowls(cls, meal: Any) -> Any:
+        if isinstance(meal, dict) and str(meal.get("bowl", "")).startswith("red"):
+            msg = f"a {meal['bowl']} bowl frightens cats"
+            raise ValueError(msg)
+        return meal
 
 
 class Cat(BaseModel):
@@ -60,6 +87,12 @@ router = APIRouter(prefix="/v1")
 async def add(cat: Cat, limit: int = 3, x_colour: Annotated[int, Header()] = 0) -> Cat:
     """Add a cat."""
     return cat
+
+
+@router.post("/meals")
+async def feed(meal: Meal) -> Meal:
+    """Feed a cat."""
+    return meal
 
 
 @router.get("/cats/{number}")
@@ -143,6 +176,12 @@ def test_words_of_a_validator_are_told_unless_they_quote(url: str) -> None:
     """An author's text is for the client; what the client sent is not sent back."""
     quoted = httpx.post(f"{url}/cats", json={"name": "dog-Secret-7", "age": 1})
     assert "dog-Secret-7" not in quoted.text
+    whole = httpx.post(f"{url}/meals", json={"food": {"kind": "fish"}, "bowl": "red-Secret-7"})
+    assert whole.status_code == 422
+    assert "red-Secret-7" not in whole.text
+    tag = httpx.post(f"{url}/meals", json={"food": {"kind": "Secret-7"}})
+    assert "Secret-7" not in tag.text
+    assert "'fish', 'mouse'" in tag.json()["errors"][0]["detail"]
     said = httpx.post(f"{url}/cats", json={"name": "wolf", "age": 1})
     assert "wolves are no cats" in said.json()["errors"][0]["detail"]
 

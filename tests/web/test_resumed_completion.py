@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+from http_libraries import each_library
 from scripted_server import RESET, Reply, Script, serving
 from test_transport_openai import SSE, chunk
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from http_libraries import HttpLibrary
 
     from resilio.testing import EventRecorder
+
+lib = each_library
 
 pytestmark = [
     pytest.mark.anyio,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.from_thread
 import pytest
-from http_libraries import host_of
+from http_libraries import each_library, host_of
 from scripted_server import RESET, Reply, Script, serving
 
 from resilio import CircuitState, ConsecutiveFailures
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from http_libraries import HttpLibrary
 
     from resilio.testing import EventRecorder
+
+
+lib = each_library
 
 
 @contextmanager

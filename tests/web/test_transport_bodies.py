@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from http_libraries import host_of
+from http_libraries import each_library, host_of
 from scripted_server import Reply, Script, serving
 
 from resilio import CircuitState, ConsecutiveFailures
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from http_libraries import HttpLibrary
 
     from resilio.testing import EventRecorder, VirtualClock
+
+lib = each_library
 
 pytestmark = [
     pytest.mark.anyio,

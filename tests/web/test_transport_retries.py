@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from http_libraries import host_of
+from http_libraries import each_library, host_of
 from scripted_server import RESET, Reply, Script, serving
 
 from resilio import OperationTimeoutError, RetryBudget, RetryScheduled, is_transient
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from http_libraries import HttpLibrary
 
     from resilio.testing import EventRecorder, VirtualClock
+
+lib = each_library
 
 pytestmark = pytest.mark.anyio
 
