@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks import report
+from benchmarks.counts import COUNTS, run_count
 from benchmarks.growth import GROWTHS, run_growth
 from benchmarks.measuring import FULL, QUICK, SMOKE
 from benchmarks.peers import DISTRIBUTIONS, Field
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.growth import Growth
     from benchmarks.rows import Row, StartUpRow
 
+_SMOKE_SHARE = 0.01
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    keys = [each.key for each in (*ROWS, *GROWTHS)]
+    keys = [each.key for each in (*ROWS, *GROWTHS, *COUNTS)]
     parser.add_argument(
         "--row", action="append", choices=keys, metavar="NAME", help=f"only this one: {', '.join(keys)}"
     )
@@ -71,10 +73,14 @@ async def _run(asked: argparse.Namespace, console: Console) -> int:
     for growth in growths:
         grown.append(await run_growth(growth, asked.effort))
         report.print_growth(console, grown[-1])
+    share = _SMOKE_SHARE if asked.effort is SMOKE else 1.0
+    counted = [await run_count(each, share=share) for each in COUNTS if not asked.row or each.key in asked.row]
     if results:
         report.print_summary(console, results)
+    if counted:
+        report.print_counts(console, counted)
 
-    written = as_json(results, grown, ("resilio-toolkit", "anyio", *DISTRIBUTIONS.values()))
+    written = as_json(results, grown, counted, ("resilio-toolkit", "anyio", *DISTRIBUTIONS.values()))
     if asked.json or is_full:
         _write(asked.json or RESULTS / "latest.json", json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     if asked.plot or is_full:

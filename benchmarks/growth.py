@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import resilio
 from benchmarks import drivers, work
-from benchmarks.measuring import Contestant, Lap, measure
+from benchmarks.measuring import Contestant, Lap, Stopwatch, measure
 from benchmarks.peers import standard_library
 
 if TYPE_CHECKING:
@@ -158,6 +160,29 @@ def _nothing(size: int) -> Callable[[Operation], Operation]:  # noqa: ARG001 -- 
     return lambda fn: fn
 
 
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def _tracked(size: int, *, known: bool) -> Batch:
+    tracker = resilio.ErrorTracker()
+    report = tracker.track_error(ValueError("no cat"))
+    numbers = itertools.count()
+    for number in itertools.islice(numbers, size):
+        tracker.track_report(dataclasses.replace(report, fingerprint=f"v1:{number:016x}"))
+
+    async def batch(count: int) -> Lap:
+        number = 0 if known else next(numbers)
+        reports = [dataclasses.replace(report, fingerprint=f"v1:{number:016x}") for _ in range(count)]
+        if not known:
+            reports = [dataclasses.replace(each, fingerprint=f"v1:{next(numbers):016x}") for each in reports]
+        watch = Stopwatch()
+        for each in reports:
+            tracker.track_report(each)
+        return watch.read()
+
+    return batch
+
+
 # -- those who listen --------------------------------------------------------------------------------------------------
 
 
@@ -209,4 +234,10 @@ GROWTHS = (
         is_long=True,
     ),
     Growth("listeners", "one call through a breaker, by how many listen", AUDIENCES, {"breaker": _audience}),
+    Growth(
+        "errors",
+        "one error counted by the tracker, by how many different ones came before",
+        (100, 1_000, 10_000, 100_000),
+        {"known": functools.partial(_tracked, known=True), "new": functools.partial(_tracked, known=False)},
+    ),
 )

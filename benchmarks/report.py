@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from benchmarks.counts import CountResult
     from benchmarks.growth import GrowthResult
     from benchmarks.measuring import Timing
     from benchmarks.results import RowResult
@@ -90,6 +91,20 @@ def print_summary(console: Console, results: Sequence[RowResult]) -> None:
         "that does the row's work at all.",
         style="dim",
     )
+
+
+def print_counts(console: Console, results: Sequence[CountResult]) -> None:
+    """Print what is counted and not timed."""
+    table = Table(title="Counted", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("what", overflow="fold")
+    for heading in ("number", "to reach", "reached"):
+        table.add_column(heading, justify="right")
+    for result in results:
+        unit = result.count.unit
+        table.add_row(
+            result.title, f"{result.number:.3g} {unit}", f"≤ {result.count.most:g} {unit}", _VERDICTS[result.is_reached]
+        )
+    console.print(table)
 
 
 def duration(seconds: float) -> str:

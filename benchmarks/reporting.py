@@ -2,7 +2,7 @@
 
 - `handle()` for an error that came through ten functions, logging included, beside sentry's ``capture_exception`` with
   a transport that throws everything away: our own work and theirs, no network.
-- the tracker: what a million errors cost it, and what it takes in memory for 300 000 different ones.
+- the tracker: what each of a million errors costs it. What it takes in memory, `benchmarks.counts` says.
 - redaction for each KiB of text, and a fingerprint of 100 KB of hostile text.
 
 Numbers are the processor's time of this process, the best tenth of many rounds, in which the contestants take turns.
@@ -15,7 +15,6 @@ import gc
 import random
 import statistics
 import sys
-import tracemalloc
 from time import process_time
 from typing import TYPE_CHECKING
 
@@ -82,9 +81,6 @@ def main() -> int:
     others.add_row("fingerprint of 100 KB of 'a.'", f"{best(slow['fingerprint']) * 1e3:.3f} ms")
     count, seconds = tracking(100_000 if quick else 1_000_000)
     others.add_row(f"tracker, {count:,} reports, each", f"{seconds * 1e6:.1f} µs")
-    different = 30_000 if quick else 300_000
-    total, memory = remembering(different)
-    others.add_row(f"tracker, {different:,} different errors", f"{memory / 2**20:.1f} MiB, {total:,} counted")
     console.print(others)
     return 0
 
@@ -174,23 +170,6 @@ def tracking(count: int) -> tuple[int, float]:
         for report in drawn:
             tracker.track_report(report)
     return count, (process_time() - began) / count
-
-
-def remembering(different: int) -> tuple[int, int]:
-    """How many errors were counted, and how many bytes the tracker takes after so many different ones."""
-    tracker = ErrorTracker()
-    tracker.track_error(ValueError("first"))  # what is read once is not what is asked for
-    gc.collect()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    tracker = ErrorTracker()
-    for number in range(different):
-        name = "".join(chr(97 + int(digit)) for digit in str(number))
-        tracker.track_error(ValueError(f"no cat called {name}"), {"operation": "find"})
-    gc.collect()
-    memory = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    return tracker.get_error_summary()["total_errors"], memory
 
 
 def _discard(_logger: object, _method: str, _line: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.counts import CountResult
     from benchmarks.growth import GrowthResult
     from benchmarks.measuring import Timing
     from benchmarks.rows import Row, StartUpRow
@@ -125,7 +126,12 @@ def _rounded(ratio: float | None) -> float | None:
     return None if ratio is None else round(ratio, 3)
 
 
-def as_json(rows: Sequence[RowResult], growth: Sequence[GrowthResult], distributions: Sequence[str]) -> dict[str, Any]:
+def as_json(
+    rows: Sequence[RowResult],
+    growth: Sequence[GrowthResult],
+    counts: Sequence[CountResult],
+    distributions: Sequence[str],
+) -> dict[str, Any]:
     """A whole run as JSON can carry it, with when and where it was."""
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -134,6 +140,7 @@ def as_json(rows: Sequence[RowResult], growth: Sequence[GrowthResult], distribut
         "versions": versions(distributions),
         "rows": [each.as_json() for each in rows],
         "growth": [each.as_json() for each in growth],
+        "counts": [each.as_json() for each in counts],
     }
 
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import limits, ours
+from benchmarks import limits, limits_of_reports, our_reports, ours
 from benchmarks.measuring import Contestant, Lap, measure
 from benchmarks.results import Kind, RowResult
 from benchmarks.rows import Row, StartUpRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from benchmarks.drivers import Operation
     from benchmarks.measuring import Batch, Effort
@@ -31,9 +32,12 @@ async def run_row(row: Row | StartUpRow, field: Field, effort: Effort) -> RowRes
     if isinstance(row, StartUpRow):
         return await _run_start_up(row, field, effort)
     adapters: list[tuple[Kind, str, Adapter]] = []
-    probe, own = getattr(limits, row.key, None), getattr(ours, row.key)
+    probe, own = _adapter((limits, limits_of_reports), row.key), _adapter((ours, our_reports), row.key)
     if probe is not None:
         adapters.append((Kind.LIMIT, LIMIT, probe))
+    if own is None:
+        msg = f"resilio has no contestant in the row {row.key!r}"
+        raise LookupError(msg)
     adapters.append((Kind.OURS, OURS, own))
     missing = {}
     for kind, peers in ((Kind.REFERENCE, field.references), (Kind.PEER, field.peers)):
@@ -66,6 +70,10 @@ async def run_row(row: Row | StartUpRow, field: Field, effort: Effort) -> RowRes
         floor=bare if row.is_above_none else None,
     )
     return RowResult(row, tuple((kinds[each.name], each) for each in timings), missing)
+
+
+def _adapter(modules: tuple[ModuleType, ...], key: str) -> Adapter | None:
+    return next((getattr(each, key) for each in modules if hasattr(each, key)), None)
 
 
 # -- what happens once in a process ------------------------------------------------------------------------------------

@@ -12,6 +12,13 @@ FAILURES = 2
 """How often `flaky` fails before it answers."""
 
 
+DEPTH = 10
+"""Through so many functions the error of `deep_failure` comes."""
+
+KIBIBYTE = ("Failed to connect to data source at 10.0.0.1 port 8080 after 3 attempts: timed out. " * 13)[:1024]
+"""Prose without a secret in it."""
+
+
 def answer() -> Operation:
     """An async function that answers at once."""
 
@@ -35,6 +42,36 @@ def failure() -> Operation:
 
     async def work(number: int) -> int:
         raise ConnectionError(number)
+
+    return work
+
+
+def deep_failure() -> Operation:
+    """An async function that fails ten functions down."""
+
+    def deeper(left: int) -> None:
+        if left == 1:
+            msg = "no route to 10.0.0.1"
+            raise ConnectionError(msg)
+        deeper(left - 1)
+
+    async def work(number: int) -> int:
+        deeper(DEPTH - 1)
+        return number
+
+    return work
+
+
+def deep_failure_caught() -> Operation:
+    """The same, whose error nobody looks at."""
+    fail = deep_failure()
+
+    async def work(number: int) -> int:
+        try:
+            await fail(number)
+        except ConnectionError:
+            return number
+        return -1
 
     return work
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     )
     from resilio.alerting.email_channel import EmailChannel, MailSecurity
     from resilio.alerting.errors import DeliveryError
-    from resilio.alerting.events import NotificationFailed, NotificationsDropped, NotificationSent
-    from resilio.alerting.health_checks import HealthCheck, HealthChecks
+    from resilio.alerting.events import IncidentChanged, NotificationFailed, NotificationsDropped, NotificationSent
+    from resilio.alerting.health_checks import HealthCheck, HealthChecks, HealthResult
     from resilio.alerting.incidents import Incident, IncidentState
     from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
     from resilio.alerting.notifier import AdminNotifier, NotifierStats
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         reset_circuit,
     )
     from resilio.alerting.route import Route
-    from resilio.alerting.rules import AlertRule, Silence
+    from resilio.alerting.rules import AlertRule
+    from resilio.alerting.silences import Silence
     from resilio.alerting.storms import StormLimit
     from resilio.alerting.webhook import WebhookChannel
     from resilio.alerting.webhook_formats import WebhookFormat
@@ -219,9 +220,11 @@ __all__ = (
     "ForwardingStore",
     "HealthCheck",
     "HealthChecks",
+    "HealthResult",
     "Hedge",
     "Hedged",
     "Incident",
+    "IncidentChanged",
     "IncidentState",
     "IntegrationError",
     "JournalCompacted",
@@ -342,32 +345,24 @@ _HOMES = {
     "resilio.alerting.channels": ("Channel", "LogChannel", "NotificationChannel"),
     "resilio.alerting.component_conditions": ("BurnRate", "CallCounter", "CircuitOpenFor", "DeadLettersAbove"),
     "resilio.alerting.conditions": (
-        "Condition",
-        "ErrorsAbove",
-        "Finding",
-        "NewErrors",
-        "RateAboveBaseline",
-        "ReturningErrors",
+        *("Condition", "ErrorsAbove", "Finding", "NewErrors", "RateAboveBaseline", "ReturningErrors"),
     ),
     "resilio.alerting.email_channel": ("EmailChannel", "MailSecurity"),
     "resilio.alerting.errors": ("DeliveryError",),
-    "resilio.alerting.events": ("NotificationFailed", "NotificationSent", "NotificationsDropped"),
-    "resilio.alerting.health_checks": ("HealthCheck", "HealthChecks"),
+    "resilio.alerting.events": ("IncidentChanged", "NotificationFailed", "NotificationSent", "NotificationsDropped"),
+    "resilio.alerting.health_checks": ("HealthCheck", "HealthChecks", "HealthResult"),
     "resilio.alerting.incidents": ("Incident", "IncidentState"),
     "resilio.alerting.notification": ("ChannelOutcome", "DeliveryStatus", "Notification", "NotificationResult"),
     "resilio.alerting.notifier": ("AdminNotifier", "NotifierStats"),
     "resilio.alerting.optional": ("MissingExtraError",),
     "resilio.alerting.outlet": ("ChannelStats",),
     "resilio.alerting.recovery": (
-        "RecoveryAction",
-        "RecoveryAttempted",
-        "RecoveryOutcome",
-        "RecoveryRecord",
-        "replay_dead_letters",
-        "reset_circuit",
+        *("RecoveryAction", "RecoveryAttempted", "RecoveryOutcome", "RecoveryRecord"),
+        *("replay_dead_letters", "reset_circuit"),
     ),
     "resilio.alerting.route": ("Route",),
-    "resilio.alerting.rules": ("AlertRule", "Silence"),
+    "resilio.alerting.rules": ("AlertRule",),
+    "resilio.alerting.silences": ("Silence",),
     "resilio.alerting.storms": ("StormLimit",),
     "resilio.alerting.webhook": ("WebhookChannel",),
     "resilio.alerting.webhook_formats": ("WebhookFormat",),

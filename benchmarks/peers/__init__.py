@@ -35,6 +35,7 @@ DISTRIBUTIONS = {
     "interlock": "interlock-cb",
     "fluxgate": "fluxgate",
     "resilient_circuit": "resilient-circuit",
+    "sentry": "sentry-sdk",
 }
 """The modules of this package, with what to install for each."""
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from examples.dadacat import messages
 from examples.dadacat.check import promises
 from examples.dadacat.day import FALLBACKS, Day, UnusableLettersError, live_through
-from examples.dadacat.serving import listen
+from examples.dadacat.serving import listen, url_of
 from examples.dadacat.view import View
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ N = TypeVar("N", int, float)
 SHIPPED = Path(__file__).with_name("messages.jsonl")
 MOST_MESSAGES_PER_SECOND = 50
 MOST_SKIPPED_SHOWN = 20
+SECONDS = 20.0
+SECONDS_TO_WATCH = 60.0
 KEPT, BROKEN, INTERRUPTED = 0, 1, 130
 
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             inbound, skipped = messages.read(options.input)
             listener = stack.enter_context(listen(options.port))
+            dashboard = None if options.dashboard is None else stack.enter_context(listen(options.dashboard))
             log = stack.enter_context((options.log or folder / "log").open("a", encoding="utf-8"))
         except (OSError, ValueError) as error:
             parser.error(str(error))
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dlq is None:
             tidying.pop_all()  # from here on, letters may wait there
         try:
-            code = _live(options, inbound, len(skipped), options.dlq or folder / "letters.jsonl", listener)
+            code = _live(options, inbound, len(skipped), options.dlq or folder / "letters.jsonl", listener, dashboard)
         except UnusableLettersError as error:
             parser.error(str(error))
         if options.dlq is None and code == KEPT:
@@ -67,13 +70,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _live(
-    options: argparse.Namespace, inbound: list[messages.Message], skipped: int, letters: Path, listener: socket.socket
+    options: argparse.Namespace,
+    inbound: list[messages.Message],
+    skipped: int,
+    letters: Path,
+    listener: socket.socket,
+    dashboard: socket.socket | None,
 ) -> int:
     seed = random.randrange(100_000) if options.seed is None else options.seed
     console = Console(width=None if sys.stdout.isatty() else 120)
-    view = View(console, len(inbound), f"DadaCat, a day of {len(inbound)} messages, seed {seed}")
+    title = f"DadaCat, a day of {len(inbound)} messages, seed {seed}"
+    seconds = options.seconds or (SECONDS if dashboard is None else SECONDS_TO_WATCH)
+    if dashboard is not None:
+        title = f"{title}; dashboard: {url_of(dashboard)}"
+    view = View(console, len(inbound), title)
     story = view.story
-    day = Day(inbound, max(options.seconds, len(inbound) / MOST_MESSAGES_PER_SECOND), seed, letters, story)
+    seconds = max(seconds, len(inbound) / MOST_MESSAGES_PER_SECOND)
+    day = Day(inbound, seconds, seed, letters, story, dashboard=dashboard)
     try:
         with view.showing():
             endpoint = anyio.run(live_through, day, listener)
@@ -125,8 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     option = parser.add_argument
     option("--input", type=Path, default=SHIPPED, help="messages as JSON lines or .csv (default: the shipped ones)")
     option("--seed", type=int, help="repeats the faults of an earlier day (default: a new one)")
-    option("--seconds", type=_between(4, 600, float), default=20.0, help="how long the day lasts (default: 20)")
+    option("--seconds", type=_between(4, 600, float), help="how long the day lasts (default: 20, to watch 60)")
     option("--port", type=_between(0, 65_535, int), default=0, help="the service's port (default: a free one)")
+    port = _between(0, 65_535, int)
+    watch = "serve a dashboard, to watch the day in a browser and to replay the letters by hand"
+    option("--dashboard", nargs="?", type=port, const=0, metavar="PORT", help=watch)
     option("--dlq", type=Path, help="the file of dead letters (default: a temporary one)")
     option("--log", type=Path, help="the file that notifications are written to (default: a temporary one)")
     # Shows what a broken promise looks like: one reply is lost on its way.

@@ -17,6 +17,7 @@ from resilio import (
     CircuitBreakerOpenError,
     DeadLetterQueue,
     ErrorSeverity,
+    ErrorTracker,
     Fallback,
     Pipeline,
     Timeout,
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 CATNAP = "Meow? (DadaCat is taking a catnap. Please try again later.)"
 CONFUSED = "Meow? (DadaCat seems confused. Please try again later.)"
 
+BREAKER = CircuitBreaker(name="openai-api", failure_threshold=5, recovery_timeout=1.5)
 CAREFULLY = Pipeline(  # outermost first
     BackoffStrategy(max_retries=3, base_delay=0.1, max_delay=1.0, max_duration=8.0),  # Twilio waits for 15 s
-    CircuitBreaker(name="openai-api", failure_threshold=5, recovery_timeout=1.5),
+    BREAKER,
     Timeout(1.0),  # for each attempt
 )
 
@@ -52,7 +54,8 @@ class Cat:
     def __init__(self, openai: httpx.AsyncClient, letters: Path, send: Send) -> None:
         self._openai = openai
         self._send = send
-        self._notifier = AdminNotifier()
+        self.notifier = AdminNotifier()
+        self.tracker = ErrorTracker()
         self.letters = DeadLetterQueue(local_file_path=letters, reprocessor=self._answer_late)
 
     async def reply(self, message: Message) -> str:
@@ -70,8 +73,9 @@ class Cat:
     async def _give_up(self, message: Message, error: Exception) -> str:
         """Keep the message, tell the administrator, and say something friendly."""
         is_open = isinstance(error, CircuitBreakerOpenError)
-        letter = await self.letters.send_to_dlq(asdict(message), error)
-        await self._notifier.send_notification(
+        report = self.tracker.track_error(error, {"operation": "answer"})
+        letter = await self.letters.send_to_dlq(asdict(message), report)
+        await self.notifier.send_notification(
             "OpenAI API circuit is open" if is_open else "Failed to process message",
             details={"letter": letter, "user_id": f"{message.sender[:3]}XXX", "error": str(error)},
             severity=ErrorSeverity.WARNING if is_open else ErrorSeverity.ERROR,

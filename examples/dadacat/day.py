@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx
 
-from examples.dadacat.cat import CATNAP, CONFUSED, Cat
+from examples.dadacat.cat import BREAKER, CATNAP, CONFUSED, Cat
 from examples.dadacat.check import Ledger
 from examples.dadacat.driver import TWILIO_WAITS, Driver
 from examples.dadacat.inbox import inbox
@@ -54,6 +54,7 @@ class Day:
         letters: The file of dead letters.
         story: What happens is told to it.
         ledger: What is seen from outside is written into it.
+        dashboard: Where the dashboard is served, and the letters are replayed by hand; None for neither.
     """
 
     messages: Sequence[Message]
@@ -62,6 +63,7 @@ class Day:
     letters: Path
     story: Story
     ledger: Ledger = field(default_factory=Ledger)
+    dashboard: socket.socket | None = None
 
 
 async def live_through(day: Day, listener: socket.socket) -> EndpointProcess:
@@ -86,6 +88,10 @@ async def live_through(day: Day, listener: socket.socket) -> EndpointProcess:
         cat = Cat(openai, day.letters, Outbox(twilio, account).send)
         await stack.enter_async_context(cat.letters)
         await stack.enter_async_context(serving(service(cat.reply, token), listener))
+        if day.dashboard is not None:
+            from examples.dadacat.dashboard import dashboard  # noqa: PLC0415 -- what it needs is needed only here
+
+            await stack.enter_async_context(dashboard(cat, BREAKER, day.dashboard))
         driver = Driver(phones, f"{url_of(listener)}/sms", account, token, ledger)
         driver.on_reply = partial(_tell_reply, story)
 
@@ -94,7 +100,12 @@ async def live_through(day: Day, listener: socket.socket) -> EndpointProcess:
         ledger.letters = await _kept_in(cat.letters)
         story.note(f"all {len(day.messages)} messages are answered, {len(ledger.letters)} dead letters wait", "magenta")
         await endpoint.is_back.wait()
-        await replay(cat, story)
+        if day.dashboard is None:
+            await replay(cat, story)
+        else:
+            from examples.dadacat.dashboard import replayed_by_hand  # noqa: PLC0415 -- likewise
+
+            await replayed_by_hand(cat, story, day.dashboard)
         ledger.left = (await cat.letters.stats()).total
     return endpoint
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
 import uvicorn
+from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class _Server(uvicorn.Server):
@@ -37,10 +38,15 @@ def url_of(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+async def serving(app: ASGIApp, listener: socket.socket, *, log_level: str = "warning") -> AsyncIterator[None]:
     """Serve ``app`` while the block runs, then hang up and close ``listener``."""
+
+    async def forgiving(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientDisconnect):  # who asked is gone in the middle of a sentence, as on Ctrl-C
+            await app(scope, receive, send)
+
     settings = uvicorn.Config(
-        app, lifespan="off", access_log=False, log_level="warning", ws="none", timeout_graceful_shutdown=1
+        forgiving, lifespan="off", access_log=False, log_level=log_level, ws="none", timeout_graceful_shutdown=1
     )
     server = _Server(settings)
     async with anyio.create_task_group() as tasks:

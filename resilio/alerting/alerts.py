@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from collections import deque
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.to_thread
 
 from resilio import settings
-from resilio._core import clock, durations
-from resilio.alerting.conditions import ErrorNumbers, ErrorsAbove
-from resilio.alerting.incidents import Incident, IncidentBook
+from resilio._core import clock, durations, events
+from resilio.alerting.alerts_file import AlertsFile
+from resilio.alerting.announcements import addressed, worded
+from resilio.alerting.conditions import ErrorNumbers, ErrorsAbove, Finding
+from resilio.alerting.events import IncidentChanged
+from resilio.alerting.incident_book import IncidentBook
 from resilio.alerting.notifier import AdminNotifier
-from resilio.alerting.outlet import described, say
-from resilio.alerting.rules import AlertRule, Silence
+from resilio.alerting.outlet import described, redacted, redacted_details, say
+from resilio.alerting.silences import SilenceBook
 from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
 
     from resilio._core.durations import Duration
-    from resilio.alerting.conditions import Finding
-    from resilio.alerting.incidents import Word
+    from resilio.alerting.incidents import Incident
     from resilio.alerting.notification import NotificationResult
     from resilio.alerting.recovery import RecoveryRecord
+    from resilio.alerting.rules import AlertRule
+    from resilio.alerting.silences import Silence
 
 __all__ = ("Alerts", "check_critical_errors", "send_alert")
 
 _PATIENCE: Final = 10.0
 _AUDIT_LENGTH: Final = 1000
-_LISTED: Final = 20
+_LONGEST_SILENCE: Final = 10 * 365 * 86_400.0
 
 
 class Alerts:
@@ -50,9 +56,13 @@ class Alerts:
     Args:
         notifier: Who tells.
         rules: What is looked at; their names must differ.
+        path: A small file in which incidents, their history and silences outlive the process: read at the start,
+            replaced in one step after each check that has something to write and with each silence. If it cannot be
+            read, or written, that is logged.
+        history: How many incidents that are over are kept.
 
     Raises:
-        ValueError: Two rules have one name, or a rule inhibits one that there is not.
+        ValueError: Two rules have one name, or a rule inhibits one that there is not; ``history`` is out of range.
         TypeError: An argument is something else altogether.
 
     A condition that raises, or takes longer than ten seconds, is logged; its incidents stay as they are. An alert that
@@ -60,9 +70,16 @@ class Alerts:
     does nothing.
     """
 
-    __slots__ = ("_audit", "_book", "_checking", "_lock", "_notifier", "_rules", "_silences")
+    __slots__ = ("_audit", "_book", "_checking", "_file", "_lock", "_notifier", "_rules", "_silences")
 
-    def __init__(self, notifier: AdminNotifier, rules: Iterable[AlertRule]) -> None:
+    def __init__(
+        self,
+        notifier: AdminNotifier,
+        rules: Iterable[AlertRule],
+        *,
+        path: str | os.PathLike[str] | None = None,
+        history: int = 1000,
+    ) -> None:
         if not isinstance(notifier, AdminNotifier):
             msg = f"notifier must be an AdminNotifier, not {notifier!r}"
             raise TypeError(msg)
@@ -77,11 +94,14 @@ class Alerts:
                 msg = f"rule {rule.name!r} inhibits {unknown!r}, which is no rule here; there are {names!r}"
                 raise ValueError(msg)
         self._notifier = notifier
-        self._book = IncidentBook()
-        self._silences: tuple[Silence, ...] = ()
+        self._book = IncidentBook(history=durations.whole("history", history))
+        self._silences = SilenceBook()
         self._audit: deque[RecoveryRecord] = deque(maxlen=_AUDIT_LENGTH)
         self._lock = threading.Lock()
         self._checking = False
+        self._file = None if path is None else AlertsFile(path)
+        if self._file is not None:
+            self._file.restore(self._book, self._silences, self._rules)
 
     def __repr__(self) -> str:
         return f"<Alerts {', '.join(rule.name for rule in self._rules)}>"
@@ -112,18 +132,23 @@ class Alerts:
     async def _check(self) -> None:
         found = {rule.name: await _look(rule) for rule in self._rules}
         now, at = clock.monotonic(), clock.utcnow()
+        changed: list[Incident] = []
         with self._lock:
             for rule in self._rules:
                 findings = found[rule.name]
                 if findings is not None:
-                    self._book.note(rule, findings, now, at)
+                    changed += self._book.note(rule, findings, now, at)
+            changed = [self._with_muting(each) for each in changed]
             words = [
                 word
                 for rule in self._rules
-                for word in self._book.words(rule, now, functools.partial(self._is_muted, rule.name))
+                for word in self._book.words(rule, now, functools.partial(self._is_muted, rule))
             ]
+        if events.listeners:
+            for each in changed:
+                events.emit(IncidentChanged(incident=each))
         for word in words:
-            result = await self._notifier.announce(*_worded(word), **_addressed(word))
+            result = await self._notifier.announce(*worded(word), **addressed(word))
             if result.heard:
                 with self._lock:
                     self._book.told(word, now)
@@ -132,10 +157,16 @@ class Alerts:
                 self._audit.append(await rule.action.attempt(rule.name))
         with self._lock:
             self._book.tidy()
+        if self._file is not None:
+            await anyio.to_thread.run_sync(self._save)
 
     def _may_act(self, rule: AlertRule) -> bool:
         with self._lock:
-            return self._book.is_firing(rule.name) and not self._is_silenced(rule.name, {})
+            return self._book.is_firing(rule.name) and not self._silences.covering(rule.name, {})
+
+    def _save(self) -> None:
+        if self._file is not None:
+            self._file.save(self._book, self._silences, self._lock)
 
     # -- silence ---------------------------------------------------------------------------------------------------
 
@@ -146,6 +177,7 @@ class Alerts:
         seconds: Duration,
         labels: Mapping[str, str] | None = None,
         comment: str = "",
+        created_by: str = "",
     ) -> Silence:
         """Tell nothing of some incidents for a while; a rule that is silenced altogether does not act either.
 
@@ -154,46 +186,90 @@ class Alerts:
             seconds: For how long.
             labels: Only incidents with these labels.
             comment: Why.
+            created_by: Who wants it so.
 
         Raises:
-            ValueError: There is no such rule.
+            ValueError: There is no such rule, or ``seconds`` is not above 0, or more than ten years.
+            TypeError: A label is no text.
+
+        With a ``path`` this blocks for some milliseconds, until it is written.
         """
         if rule is not None and all(rule != each.name for each in self._rules):
             msg = f"rule must be one of {[each.name for each in self._rules]!r}, not {rule!r}"
             raise ValueError(msg)
-        length = durations.seconds("seconds", seconds, above=0)
-        now = clock.monotonic()
-        silence = Silence(
-            rule=rule,
-            labels=dict(labels or {}),
-            until=now + length,
-            ends_at=clock.utcnow() + timedelta(seconds=length),
-            comment=comment,
-        )
+        if not all(isinstance(each, str) for pair in (labels or {}).items() for each in pair):
+            msg = f"labels must be texts by name, not {labels!r}"
+            raise TypeError(msg)
+        length = durations.seconds("seconds", seconds, above=0, at_most=_LONGEST_SILENCE)
         with self._lock:
-            self._silences = (*(each for each in self._silences if now < each.until), silence)
+            silence = self._silences.add(
+                rule, labels or {}, length, created_by=redacted(created_by), comment=redacted(comment)
+            )
+        self._save()
         return silence
 
-    def unsilence(self, silence: Silence) -> None:
-        """End a silence before its time. Doing it twice does no harm."""
+    def unsilence(self, silence: Silence | str, *, by: str = "") -> Silence | None:
+        """End a silence before its time. Doing it twice does no harm.
+
+        Args:
+            silence: It, or its id.
+            by: Who wants it so.
+
+        Returns:
+            The silence as it is now; None if it was over, or there is none.
+        """
         with self._lock:
-            self._silences = tuple(each for each in self._silences if each is not silence)
+            ended = self._silences.expire(silence if isinstance(silence, str) else silence.id, by=redacted(by))
+        if ended is not None:
+            self._save()
+        return ended
 
-    def _is_silenced(self, rule: str, labels: Mapping[str, str]) -> bool:
-        now = clock.monotonic()
-        return any(silence.covers(rule, labels, now) for silence in self._silences)
+    def silences(self, *, expired: bool = False) -> list[Silence]:
+        """The silences that hold, soonest to end first.
 
-    def _is_muted(self, rule: str, labels: Mapping[str, str]) -> bool:
-        if self._is_silenced(rule, labels):
-            return True
-        return any(rule in each.inhibits and self._book.is_firing(each.name) for each in self._rules)
+        Args:
+            expired: Whether the last 200 that are over follow, latest first.
+        """
+        with self._lock:
+            return self._silences.listed(expired=expired)
+
+    def _muting(self, rule: str, labels: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The silences and the rules that keep such an incident from being told."""
+        inhibiting = (each.name for each in self._rules if rule in each.inhibits and self._book.is_firing(each.name))
+        return self._silences.covering(rule, labels), tuple(inhibiting)
+
+    def _is_muted(self, rule: AlertRule, labels: Mapping[str, str]) -> bool:
+        return any(self._muting(rule.name, labels))
 
     # -- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def rules(self) -> tuple[AlertRule, ...]:
+        """What is looked at."""
+        return self._rules
+
+    @property
+    def notifier(self) -> AdminNotifier:
+        """Who tells."""
+        return self._notifier
 
     def incidents(self) -> list[Incident]:
         """What is pending or fires, and what is over but not told yet."""
         with self._lock:
-            return self._book.incidents(self._is_muted)
+            return [self._with_muting(each) for each in self._book.incidents()]
+
+    def history(self, *, rule: str | None = None) -> list[Incident]:
+        """The incidents that fired and are over, latest first.
+
+        Args:
+            rule: Only those of this rule.
+        """
+        with self._lock:
+            return [each for each in self._book.history() if rule in (None, each.rule)]
+
+    def _with_muting(self, incident: Incident) -> Incident:
+        silenced_by, inhibited_by = self._muting(incident.rule, incident.labels)
+        return dataclasses.replace(incident, silenced_by=silenced_by, inhibited_by=inhibited_by)
 
     def audit(self) -> list[RecoveryRecord]:
         """What the rules' actions did, oldest first; the last thousand."""
@@ -203,41 +279,16 @@ class Alerts:
 async def _look(rule: AlertRule) -> Sequence[Finding] | None:
     try:
         with anyio.fail_after(_PATIENCE):
-            return await rule.condition.findings()
+            return [_clean(each) for each in await rule.condition.findings()]
     except Exception as error:
         say("alert rule %s could not be checked: %s", rule.name, described(error))
         return None
 
 
-def _worded(word: Word) -> tuple[str, dict[str, object]]:
-    told = word.firing or word.resolved
-    first = told[0].summary
-    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
-    message = f"{word.rule.name}: {first}{more}"
-    if not word.firing:
-        message = f"{word.rule.name} is over: {first}{more}"
-    details: dict[str, object] = {"rule": word.rule.name}
-    if len(told) == 1:
-        details |= {**told[0].details, **told[0].labels}
-    else:
-        key = "firing" if word.firing else "over"
-        details[key] = [{"summary": each.summary, **each.labels, **each.details} for each in told[:_LISTED]]
-        details["number"] = len(told)
-    if word.firing and word.resolved:
-        details["over"] = [each.summary for each in word.resolved[:_LISTED]]
-    if word.is_repeated:
-        details["still"] = True
-    return message, details
-
-
-def _addressed(word: Word) -> dict[str, Any]:
-    group = ",".join(f"{name}={value}" for name, value in word.group)
-    return {
-        "severity": word.rule.severity if word.firing else ErrorSeverity.INFO,
-        "error_type": "alert",
-        "dedup_key": f"alert:{word.rule.name}:{group}",
-        "resolves": None if word.firing else word.rule.severity,
-    }
+def _clean(finding: Finding) -> Finding:
+    """A finding without secrets: it is told, shown and kept."""
+    labels = {name: str(value) for name, value in redacted_details(finding.labels).items()}
+    return Finding(summary=redacted(finding.summary), labels=labels, details=redacted_details(finding.details))
 
 
 # -- the reference's two functions -------------------------------------------------------------------------------------

@@ -16,17 +16,20 @@ from resilio.alerting import notifier as _notifier
 from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
 
     from resilio._core.durations import Duration
     from resilio.alerting.conditions import ErrorNumbers
-    from resilio.alerting.health_checks import HealthCheck
+    from resilio.alerting.health_checks import HealthCheck, HealthResult
     from resilio.alerting.incidents import Incident
-    from resilio.alerting.notification import NotificationResult
-    from resilio.alerting.notifier import NotifierStats, Target
+    from resilio.alerting.notification import ChannelOutcome, NotificationResult
+    from resilio.alerting.notifier import NotifierStats
     from resilio.alerting.outlet import LetterBox
     from resilio.alerting.recovery import RecoveryRecord
-    from resilio.alerting.rules import AlertRule, Silence
+    from resilio.alerting.routing import Target
+    from resilio.alerting.rules import AlertRule
+    from resilio.alerting.silences import Silence
 
 __all__ = ("AdminNotifier", "Alerts", "HealthChecks", "check_critical_errors", "send_alert")
 
@@ -101,6 +104,20 @@ class AdminNotifier:
         """
         portal.call(self._notifier.redeliver, message)
 
+    def test_channel(self, channel: str, *, by: str = "") -> ChannelOutcome:
+        """Deliver a test message to one channel; as the async method.
+
+        Raises:
+            ValueError: This notifier has no channel of that name.
+            RuntimeError: This thread runs an event loop.
+        """
+        return portal.call(functools.partial(self._notifier.test_channel, channel, by=by))
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the channels."""
+        return self._notifier.channels
+
     def stats(self) -> NotifierStats:
         """What was told, held, dropped and left out since the notifier was made."""
         return self._notifier.stats()
@@ -137,13 +154,21 @@ class Alerts:
     Takes the same arguments, with a blocking notifier.
     """
 
-    __slots__ = ("_alerts",)
+    __slots__ = ("_alerts", "_notifier")
 
-    def __init__(self, notifier: AdminNotifier, rules: Iterable[AlertRule]) -> None:
+    def __init__(
+        self,
+        notifier: AdminNotifier,
+        rules: Iterable[AlertRule],
+        *,
+        path: str | os.PathLike[str] | None = None,
+        history: int = 1000,
+    ) -> None:
         if not isinstance(notifier, AdminNotifier):
             msg = f"notifier must be a resilio.sync.AdminNotifier, not {notifier!r}"
             raise TypeError(msg)
-        self._alerts = _alerts.Alerts(notifier._notifier, rules)  # noqa: SLF001 -- our own twin
+        self._notifier = notifier
+        self._alerts = _alerts.Alerts(notifier._notifier, rules, path=path, history=history)  # noqa: SLF001 -- our own twin
 
     def check(self) -> list[Incident]:
         """Look at all rules once, tell what is to be told, act, and return the incidents.
@@ -172,21 +197,40 @@ class Alerts:
         seconds: Duration,
         labels: Mapping[str, str] | None = None,
         comment: str = "",
+        created_by: str = "",
     ) -> Silence:
         """Tell nothing of some incidents for a while; as the async method.
 
         Raises:
             ValueError: There is no such rule.
         """
-        return self._alerts.silence(rule, seconds=seconds, labels=labels, comment=comment)
+        return self._alerts.silence(rule, seconds=seconds, labels=labels, comment=comment, created_by=created_by)
 
-    def unsilence(self, silence: Silence) -> None:
-        """End a silence before its time."""
-        self._alerts.unsilence(silence)
+    def unsilence(self, silence: Silence | str, *, by: str = "") -> Silence | None:
+        """End a silence before its time; as the async method."""
+        return self._alerts.unsilence(silence, by=by)
+
+    def silences(self, *, expired: bool = False) -> list[Silence]:
+        """The silences that hold; as the async method."""
+        return self._alerts.silences(expired=expired)
+
+    @property
+    def rules(self) -> tuple[AlertRule, ...]:
+        """What is looked at."""
+        return self._alerts.rules
+
+    @property
+    def notifier(self) -> AdminNotifier:
+        """Who tells."""
+        return self._notifier
 
     def incidents(self) -> list[Incident]:
         """What is pending or fires, and what is over but not told yet."""
         return self._alerts.incidents()
+
+    def history(self, *, rule: str | None = None) -> list[Incident]:
+        """The incidents that fired and are over, latest first; as the async method."""
+        return self._alerts.history(rule=rule)
 
     def audit(self) -> list[RecoveryRecord]:
         """What the rules' actions did, oldest first; the last thousand."""
@@ -214,6 +258,10 @@ class HealthChecks:
             RuntimeError: This thread runs an event loop.
         """
         return portal.call(self._checks.check)
+
+    def results(self) -> list[HealthResult]:
+        """What was found last, in the order of the checks; what was never looked at is left out."""
+        return self._checks.results()
 
     def run(self, every: Duration = 30.0, *, until: threading.Event | None = None) -> None:
         """Look now and every so many seconds, until the event is set; for a thread of its own.

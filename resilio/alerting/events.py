@@ -1,4 +1,4 @@
-"""What the notifier tells: one frozen value per channel and notification.
+"""What the notifier and the alerts tell: one frozen value per channel and notification, one per change of an incident.
 
 They hold no exception objects, only texts, so that keeping them keeps nothing else alive.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from resilio._core.events import Event
 
 if TYPE_CHECKING:
+    from resilio.alerting.incidents import Incident
     from resilio.errors import ErrorSeverity
 
 
@@ -68,3 +69,14 @@ class NotificationsDropped(Event):
     channel: str
     count: int
     letter_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentChanged(Event):
+    """An incident is found, fires, or is over.
+
+    Attributes:
+        incident: How it is now. That one is over which was only pending is not told.
+    """
+
+    incident: Incident

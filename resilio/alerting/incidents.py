@@ -1,32 +1,20 @@
-"""What becomes of findings: incidents that are pending, fire, and are resolved, as in Prometheus and Alertmanager.
-
-No clock, no I/O: whoever holds the book says what was found, and when, and is told whom to tell.
-
-- An incident is *pending* from when it is found first, and *fires* once it was found each time for the rule's ``for_``.
-- It goes on firing for ``keep_firing`` after it was found last; then it is *resolved*.
-- Incidents of a rule with the same values of its ``group_by`` labels are told together, again every ``repeat`` while
-  they fire, and once when the last of them is resolved.
-- What is muted, by a silence or by another rule that inhibits it, is not told; if it still fires afterwards, it is.
-"""
+"""What a rule found, as one moment shows it: an incident, and how far it is."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
+
+from resilio._core.state_file import time_of
+from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from resilio.alerting.conditions import Finding
-    from resilio.alerting.rules import AlertRule
-
-__all__ = ("Incident", "IncidentBook", "IncidentState", "Word")
-
-_MOST_INCIDENTS: Final = 1000
-
-Key = tuple[tuple[str, str], ...]
+__all__ = ("Incident", "IncidentState", "incident_id")
 
 
 class IncidentState(StrEnum):
@@ -39,164 +27,98 @@ class IncidentState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """An incident at one moment.
+    """An incident at one moment. Everything in it is redacted.
 
     Attributes:
+        id: Names it: one rule's one finding, from when it begins until it is over.
         rule: The rule's name.
+        severity: How bad the rule says it is.
         labels: Which of several.
         state: How far it is.
         summary: What was found last.
+        details: What else was found last, by name.
         since: When it was found first, UTC.
-        muted: Whether a silence or another rule keeps it from being told.
+        updated_at: When it was found last, UTC.
+        fired_at: When it began to fire, UTC; None while it is pending.
+        ended_at: When it was over, UTC; None until then.
+        told: Whether somebody was told of it.
+        silenced_by: The ids of the silences that keep it from being told.
+        inhibited_by: The names of the rules that keep it from being told.
     """
 
+    id: str
     rule: str
+    severity: ErrorSeverity
     labels: Mapping[str, str]
     state: IncidentState
     summary: str
+    details: Mapping[str, object] = field(default_factory=dict)
     since: datetime
-    muted: bool
-
-
-@dataclass(slots=True)
-class _Entry:
-    finding: Finding
-    began: float
-    since: datetime
-    last_found: float
-    state: IncidentState = IncidentState.PENDING
+    updated_at: datetime
+    fired_at: datetime | None = None
+    ended_at: datetime | None = None
     told: bool = False
+    silenced_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
 
+    @property
+    def muted(self) -> bool:
+        """Whether a silence or another rule keeps it from being told."""
+        return bool(self.silenced_by or self.inhibited_by)
 
-@dataclass(slots=True)
-class _Group:
-    entries: dict[Key, _Entry] = field(default_factory=dict)
-    told_at: float | None = None
+    def to_dict(self) -> dict[str, object]:
+        """The same as a dict that JSON can carry."""
+        return {
+            "id": self.id,
+            "rule": self.rule,
+            "severity": str(self.severity),
+            "labels": dict(self.labels),
+            "state": str(self.state),
+            "summary": self.summary,
+            "details": dict(self.details),
+            "since": self.since.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
+            "fired_at": _text(self.fired_at),
+            "ended_at": _text(self.ended_at),
+            "told": self.told,
+            "silenced_by": list(self.silenced_by),
+            "inhibited_by": list(self.inhibited_by),
+        }
 
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Incident:
+        """As `to_dict` told it.
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """What is to be told about one group of a rule: what fires, and what is resolved."""
-
-    rule: AlertRule
-    group: Key
-    firing: tuple[Finding, ...]
-    resolved: tuple[Finding, ...]
-    is_repeated: bool
-
-
-class IncidentBook:
-    """The incidents of some rules. Not safe across threads: whoever holds it takes care of that."""
-
-    __slots__ = ("_groups",)
-
-    def __init__(self) -> None:
-        self._groups: dict[tuple[str, Key], _Group] = {}
-
-    def note(self, rule: AlertRule, findings: Iterable[Finding], now: float, at: datetime) -> None:
-        """Take note of what ``rule`` found now; what it found before and not now may be over."""
-        found: set[Key] = set()
-        for finding in findings:
-            key = _key(finding.labels)
-            if len(found) >= _MOST_INCIDENTS:
-                break
-            found.add(key)
-            group = self._groups.setdefault((rule.name, _group_key(rule, finding.labels)), _Group())
-            entry = group.entries.get(key)
-            if entry is None or entry.state is IncidentState.RESOLVED:
-                told = entry is not None and entry.told  # its end was never told: nobody needs to know
-                entry = group.entries[key] = _Entry(finding, began=now, since=at, last_found=now, told=told)
-            entry.finding, entry.last_found = finding, now
-            if entry.state is IncidentState.PENDING and now - entry.began >= rule.for_:
-                entry.state = IncidentState.FIRING
-        for (name, _), group in self._groups.items():
-            if name == rule.name:
-                _let_end(group, rule, found, now)
-
-    def is_firing(self, rule: str) -> bool:
-        """Whether anything of that rule fires."""
-        return any(
-            entry.state is IncidentState.FIRING
-            for (name, _), group in self._groups.items()
-            if name == rule
-            for entry in group.entries.values()
-        )
-
-    def words(self, rule: AlertRule, now: float, is_muted: Callable[[Mapping[str, str]], bool]) -> list[Word]:
-        """What is to be told now about ``rule``."""
-        words = []
-        for (name, group_key), group in self._groups.items():
-            if name != rule.name:
-                continue
-            heard = [entry for entry in group.entries.values() if not is_muted(entry.finding.labels)]
-            firing = [entry for entry in heard if entry.state is IncidentState.FIRING]
-            over = [entry for entry in heard if entry.state is IncidentState.RESOLVED and entry.told]
-            is_news = bool(over) or any(not entry.told for entry in firing)
-            is_due = bool(firing) and group.told_at is not None and now - group.told_at >= rule.repeat
-            if is_news or is_due:
-                words.append(
-                    Word(
-                        rule,
-                        group_key,
-                        tuple(entry.finding for entry in firing),
-                        tuple(entry.finding for entry in over),
-                        is_repeated=not is_news,
-                    )
-                )
-        return words
-
-    def told(self, word: Word, now: float) -> None:
-        """Take note that somebody heard ``word``."""
-        group = self._groups[word.rule.name, word.group]
-        group.told_at = now
-        for finding in word.firing:
-            entry = group.entries.get(_key(finding.labels))
-            if entry is not None:
-                entry.told = True
-        for finding in word.resolved:
-            entry = group.entries.get(_key(finding.labels))
-            if entry is not None and entry.state is IncidentState.RESOLVED:
-                del group.entries[_key(finding.labels)]
-
-    def tidy(self) -> None:
-        """Forget what is over and was told, or never was."""
-        for group in self._groups.values():
-            for key in [key for key, e in group.entries.items() if e.state is IncidentState.RESOLVED and not e.told]:
-                del group.entries[key]
-        self._groups = {key: group for key, group in self._groups.items() if group.entries}
-
-    def incidents(self, is_muted: Callable[[str, Mapping[str, str]], bool]) -> list[Incident]:
-        """All of them, as they are now."""
-        return [
-            Incident(
-                rule=name,
-                labels=dict(entry.finding.labels),
-                state=entry.state,
-                summary=entry.finding.summary,
-                since=entry.since,
-                muted=is_muted(name, entry.finding.labels),
+        Raises:
+            ValueError: It is something else.
+        """
+        try:
+            return cls(
+                id=str(saved["id"]),
+                rule=str(saved["rule"]),
+                severity=ErrorSeverity(saved["severity"]),
+                labels={str(name): str(value) for name, value in saved["labels"].items()},
+                state=IncidentState(saved["state"]),
+                summary=str(saved["summary"]),
+                details=dict(saved["details"]),
+                since=time_of(saved["since"]),
+                updated_at=time_of(saved["updated_at"]),
+                fired_at=None if saved["fired_at"] is None else time_of(saved["fired_at"]),
+                ended_at=None if saved["ended_at"] is None else time_of(saved["ended_at"]),
+                told=bool(saved["told"]),
+                silenced_by=tuple(map(str, saved["silenced_by"])),
+                inhibited_by=tuple(map(str, saved["inhibited_by"])),
             )
-            for (name, _), group in self._groups.items()
-            for entry in group.entries.values()
-        ]
+        except (AttributeError, KeyError, TypeError) as error:
+            msg = f"not an incident: {type(error).__name__}: {error}"
+            raise ValueError(msg) from error
 
 
-def _let_end(group: _Group, rule: AlertRule, found: set[Key], now: float) -> None:
-    for key, entry in list(group.entries.items()):
-        if key in found:
-            continue
-        if entry.state is IncidentState.PENDING:
-            if entry.told:  # it came back, but not for long enough: still to be told as over
-                entry.state = IncidentState.RESOLVED
-            else:
-                del group.entries[key]
-        elif entry.state is IncidentState.FIRING and now - entry.last_found >= rule.keep_firing:
-            entry.state = IncidentState.RESOLVED
+def incident_id(rule: str, labels: Mapping[str, str], since: datetime) -> str:
+    """The id of what ``rule`` finds under ``labels`` since then: the same in every process."""
+    text = "\0".join((rule, *(f"{name}\1{value}" for name, value in sorted(labels.items())), since.isoformat()))
+    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
 
-def _key(labels: Mapping[str, str]) -> Key:
-    return tuple(sorted(labels.items()))
-
-
-def _group_key(rule: AlertRule, labels: Mapping[str, str]) -> Key:
-    return tuple((name, labels.get(name, "")) for name in rule.group_by)
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from resilio import settings
 from resilio._core import clock, dice, durations
-from resilio.alerting.channels import Channel, LogChannel, NotificationChannel
 from resilio.alerting.dedup import DedupWindow
 from resilio.alerting.health import HealthLedger
 from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
-from resilio.alerting.outlet import ChannelStats, Outlet, described, is_delivering, redacted, say, text_of
+from resilio.alerting.outlet import (
+    ChannelStats,
+    Outlet,
+    described,
+    is_delivering,
+    redacted,
+    redacted_details,
+    say,
+    text_of,
+)
 from resilio.alerting.rendering import from_document
-from resilio.alerting.route import Route
+from resilio.alerting.routing import outlets_of, routes_of
 from resilio.errors import ErrorSeverity
-from resilio.reporting.redaction import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -29,14 +36,14 @@ if TYPE_CHECKING:
     from resilio._core.durations import Duration
     from resilio.alerting.health import HealthChange
     from resilio.alerting.outlet import LetterBox
+    from resilio.alerting.routing import Target
 
 __all__ = ("AdminNotifier", "NotifierStats")
-
-Target = NotificationChannel | Channel | Route
 
 _FLUSH_TIME = 2.0
 _LAST_LETTER_TIME = 0.5
 _IDLE = 1.0
+_LONGEST_KEY = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +121,7 @@ class AdminNotifier:
         if dead_letters is not None and not callable(getattr(dead_letters, "send_to_dlq", None)):
             msg = f"dead_letters must be a DeadLetterQueue or None, not {dead_letters!r}"
             raise TypeError(msg)
-        self._outlets = _outlets(_routes(sns_topic_arn, channel), dead_letters)
+        self._outlets = outlets_of(routes_of(sns_topic_arn, channel), dead_letters)
         self._dedup = DedupWindow(durations.seconds("dedup_window", dedup_window))
         self._health = HealthLedger()
         self._duplicates = 0
@@ -147,10 +154,26 @@ class AdminNotifier:
         Returns:
             The notification's id, and what each channel did with it. Never raises an ``Exception``.
         """
-        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
-        if is_delivering.get():
-            return self._refuse(notification)
-        return await self._tell_once(notification)
+        if dedup_key is None or is_delivering.get():
+            return await self.announce(message, details, severity, error_type, dedup_key=dedup_key, resolves=resolves)
+        # Before anything is copied and redacted: in a storm nearly all are told already.
+        key = text_of(dedup_key)[:_LONGEST_KEY]
+        kind = _Kind.of(severity, resolves)
+        repeated = self._dedup.claim(key, kind.severity, resolved=kind.resolves is not None, now=clock.monotonic())
+        if repeated is None:
+            self._duplicates += 1
+            return _result(_new_id(), self._outlets, DeliveryStatus.DUPLICATE)
+        heard = False
+        try:
+            notification = _notification(message, details, kind, error_type, dedup_key)
+            if repeated:
+                notification = replace(notification, details={"repeated": repeated, **notification.details})
+            result = await self._tell(notification)
+            heard = result.heard
+        finally:
+            if not heard:
+                self._dedup.release(key)
+        return result
 
     async def announce(
         self,
@@ -163,27 +186,8 @@ class AdminNotifier:
         resolves: ErrorSeverity | None = None,
     ) -> NotificationResult:
         """As `send_notification`, but told even if ``dedup_key`` was told a moment ago: for who keeps count himself."""
-        notification = _notification(message, details, severity, error_type, dedup_key, resolves)
+        notification = _notification(message, details, _Kind.of(severity, resolves), error_type, dedup_key)
         return self._refuse(notification) if is_delivering.get() else await self._tell(notification)
-
-    async def _tell_once(self, notification: Notification) -> NotificationResult:
-        key = notification.dedup_key
-        if key is None:
-            return await self._tell(notification)
-        repeated = self._dedup.claim(key, notification.severity, resolved=notification.resolved, now=clock.monotonic())
-        if repeated is None:
-            self._duplicates += 1
-            return _result(notification, self._outlets, DeliveryStatus.DUPLICATE)
-        if repeated:
-            notification = replace(notification, details={"repeated": repeated, **notification.details})
-        heard = False
-        try:
-            result = await self._tell(notification)
-            heard = result.heard
-        finally:
-            if not heard:
-                self._dedup.release(key)
-        return result
 
     async def _tell(self, notification: Notification) -> NotificationResult:
         severity = notification.severity if notification.resolves is None else notification.resolves
@@ -214,7 +218,7 @@ class AdminNotifier:
             "not told, because it came out of a delivery (%s: %s) %r",
             *(notification.severity, notification.message, notification.details),
         )
-        return _result(notification, self._outlets, DeliveryStatus.REFUSED)
+        return _result(notification.id, self._outlets, DeliveryStatus.REFUSED)
 
     async def send_health_check_notification(
         self,
@@ -277,10 +281,43 @@ class AdminNotifier:
             msg = f"not a dead letter of a notifier: it has no {error}"
             raise ValueError(msg) from error
         notification = from_document(document)
+        await self._outlet(name).redeliver(notification)
+
+    async def test_channel(self, channel: str, *, by: str = "") -> ChannelOutcome:
+        """Deliver a test message to one channel, to see whether somebody gets it.
+
+        It goes past the severities, the storm limit and the dedup window, and is no dead letter if it fails; it is
+        tried as hard as any other.
+
+        Args:
+            channel: The channel's name, one of `channels`.
+            by: Who wants it so.
+
+        Returns:
+            What the channel did with it. Never raises an ``Exception`` of the channel.
+
+        Raises:
+            ValueError: This notifier has no channel of that name.
+        """
+        outlet = self._outlet(channel)
+        details = {"channel": channel, **({"sent_by": by} if by else {})}
+        told = "This is a test: if you read it, the channel works"
+        notification = _notification(told, details, _Kind(ErrorSeverity.INFO), "test", None)
+        if is_delivering.get():
+            self._refuse(notification)
+            return ChannelOutcome(channel=channel, status=DeliveryStatus.REFUSED)
+        return await outlet.test(notification)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the channels, as they stand in results, events and `stats`."""
+        return tuple(outlet.name for outlet in self._outlets)
+
+    def _outlet(self, name: object) -> Outlet:
         for outlet in self._outlets:
             if outlet.name == name:
-                return await outlet.redeliver(notification)
-        msg = f"this notifier has no channel {name!r}, only {', '.join(outlet.name for outlet in self._outlets)}"
+                return outlet
+        msg = f"this notifier has no channel {name!r}, only {', '.join(self.channels)}"
         raise ValueError(msg)
 
     # -- digests -------------------------------------------------------------------------------------------------------
@@ -355,62 +392,6 @@ async def _flush(outlet: Outlet) -> None:
         """Whatever came meanwhile goes along."""
 
 
-# -- building ----------------------------------------------------------------------------------------------------------
-
-
-def _routes(sns_topic_arn: str | None, channel: Target | Iterable[Target] | None) -> list[Route]:
-    if channel is None:
-        topic = sns_topic_arn or settings.SNS_TOPIC_ARN.read()
-        return [_route(LogChannel() if topic is None else NotificationChannel.SNS, topic)]
-    if isinstance(channel, (str, type)) or not isinstance(channel, Iterable):
-        return [_route(channel, sns_topic_arn)]
-    routes = [_route(each, sns_topic_arn) for each in channel]
-    if not routes:
-        msg = "channel must be at least one channel; leave it out for the log"
-        raise ValueError(msg)
-    return routes
-
-
-def _route(channel: Target, sns_topic_arn: str | None) -> Route:
-    if isinstance(channel, Route):
-        return channel
-    if not isinstance(channel, str):
-        return Route(channel)
-    try:
-        kind = NotificationChannel(channel)
-    except ValueError:
-        kinds = ", ".join(NotificationChannel)
-        msg = f"channel must be a NotificationChannel ({kinds}) or a channel object, not {channel!r}"
-        raise ValueError(msg) from None
-    if kind is NotificationChannel.LOG:
-        return Route(LogChannel())
-    if kind is not NotificationChannel.SNS:
-        example = {"EMAIL": "EmailChannel(host=...)", "SMS": "SmsChannel('+1...')", "WEBHOOK": "WebhookChannel(url)"}
-        msg = f"channel={kind!s} needs settings: pass channel={example[kind]} in its place"
-        raise ValueError(msg)
-    topic = sns_topic_arn or settings.SNS_TOPIC_ARN.read()
-    if topic is None:
-        msg = "channel=SNS needs a topic: pass sns_topic_arn, or set the environment variable SNS_TOPIC_ARN"
-        raise ValueError(msg)
-    from resilio.alerting.aws import SnsChannel  # noqa: PLC0415 -- who logs needs nothing of this
-
-    return Route(SnsChannel(topic))
-
-
-def _outlets(routes: Iterable[Route], dead_letters: LetterBox | None) -> tuple[Outlet, ...]:
-    outlets: list[Outlet] = []
-    taken: set[str] = set()
-    for route in routes:
-        name = first = text_of(getattr(route.channel, "name", None) or type(route.channel).__name__)
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{first}-{number}"
-        taken.add(name)
-        outlets.append(Outlet(name, route, dead_letters))
-    return tuple(outlets)
-
-
 def _last_words(outlets: tuple[Outlet, ...]) -> None:
     for outlet in outlets:
         outlet.last_words()
@@ -419,38 +400,46 @@ def _last_words(outlets: tuple[Outlet, ...]) -> None:
 # -- wording -----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    severity: ErrorSeverity
+    resolves: ErrorSeverity | None = None
+    unknown: str | None = None
+
+    @classmethod
+    def of(cls, severity: ErrorSeverity, resolves: ErrorSeverity | None) -> _Kind:
+        try:
+            return cls(ErrorSeverity(severity), None if resolves is None else ErrorSeverity(resolves))
+        except ValueError as error:
+            # An alert with a misspelt severity is still an alert.
+            return cls(ErrorSeverity.ERROR, unknown=severity if resolves is None else text_of(error))
+
+
 def _notification(
-    message: object,
-    details: Mapping[str, object] | None,
-    severity: ErrorSeverity,
-    error_type: object,
-    dedup_key: object,
-    resolves: ErrorSeverity | None,
+    message: object, details: Mapping[str, object] | None, kind: _Kind, error_type: object, dedup_key: object
 ) -> Notification:
     details = _as_mapping(details)
-    try:
-        severity = ErrorSeverity(severity)
-        resolves = None if resolves is None else ErrorSeverity(resolves)
-    except ValueError as error:
-        # An alert with a misspelt severity is still an alert.
-        details = {"unknown_severity": severity if resolves is None else text_of(error), **details}
-        severity = ErrorSeverity.ERROR
-        resolves = None
+    if kind.unknown is not None:
+        details = {"unknown_severity": kind.unknown, **details}
     return Notification(
-        id=dice.randbytes(8).hex(),
+        id=_new_id(),
         message=redacted(message),
-        severity=severity,
+        severity=kind.severity,
         error_type=None if error_type is None else redacted(error_type),
-        details=_redacted(details),
+        details=redacted_details(details),
         at=clock.utcnow(),
         dedup_key=None if dedup_key is None else redacted(dedup_key),
-        resolves=resolves,
+        resolves=kind.resolves,
     )
 
 
-def _result(notification: Notification, outlets: Iterable[Outlet], status: DeliveryStatus) -> NotificationResult:
+def _new_id() -> str:
+    return dice.randbytes(8).hex()
+
+
+def _result(notification_id: str, outlets: Iterable[Outlet], status: DeliveryStatus) -> NotificationResult:
     return NotificationResult(
-        id=notification.id, outcomes=tuple(ChannelOutcome(channel=each.name, status=status) for each in outlets)
+        id=notification_id, outcomes=tuple(ChannelOutcome(channel=each.name, status=status) for each in outlets)
     )
 
 
@@ -464,11 +453,6 @@ def _sentence(change: HealthChange) -> str:
 
 def _duration(change: HealthChange) -> dict[str, object]:
     return {"unhealthy_for": round(change.lasted, 3)} if change.is_healthy and change.lasted is not None else {}
-
-
-def _redacted(details: Mapping[str, object]) -> Mapping[str, object]:
-    found = redact(details)
-    return found if isinstance(found, Mapping) else {"details": found}
 
 
 def _as_mapping(details: object) -> dict[str, object]:

@@ -17,12 +17,25 @@ from resilio.alerting.storms import Admission, StormGuard
 from resilio.reporting.redaction import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from resilio.alerting.channels import Channel
     from resilio.alerting.notification import Notification
     from resilio.alerting.route import Route
     from resilio.policies.policy import AsyncForms, Policy
 
-__all__ = ("ChannelStats", "LetterBox", "Outlet", "attempt", "described", "is_delivering", "redacted", "say", "text_of")
+__all__ = (
+    "ChannelStats",
+    "LetterBox",
+    "Outlet",
+    "attempt",
+    "described",
+    "is_delivering",
+    "redacted",
+    "redacted_details",
+    "say",
+    "text_of",
+)
 
 _log = logging.getLogger("resilio")
 
@@ -145,6 +158,12 @@ class Outlet:
             self._add(failed=notification.count, letters=int(bool(letter)))
         return outcome
 
+    async def test(self, notification: Notification) -> ChannelOutcome:
+        """Deliver ``notification`` past the storm guard; it is not kept if that fails."""
+        outcome, _ = await attempt(self.route.channel, self.name, notification, policy=self.route.policy)
+        self._add(**({"delivered": 1, "told": 1} if outcome.delivered else {"failed": 1}))
+        return outcome
+
     async def redeliver(self, notification: Notification) -> None:
         """Deliver what could not be delivered before; it is not kept again, for it is a dead letter still.
 
@@ -254,6 +273,12 @@ def text_of(value: object) -> str:
 def redacted(value: object) -> str:
     """``str(value)`` without secrets."""
     return str(redact(text_of(value)))
+
+
+def redacted_details(details: Mapping[str, object]) -> Mapping[str, object]:
+    """A plain copy of details without secrets."""
+    found = redact(details)
+    return found if isinstance(found, dict) else {"details": found}
 
 
 def described(error: BaseException) -> str:

@@ -1,22 +1,20 @@
-"""When somebody is to be told: rules, and silences."""
+"""When somebody is to be told: rules."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resilio._core import durations
 from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable
 
     from resilio._core.durations import Duration
     from resilio.alerting.conditions import Condition
     from resilio.alerting.recovery import RecoveryAction
 
-__all__ = ("AlertRule", "Silence")
+__all__ = ("AlertRule",)
 
 
 class AlertRule:
@@ -31,6 +29,8 @@ class AlertRule:
         for_: Seconds for which it must be found, at every check, before it fires.
         keep_firing: Seconds for which it goes on firing after it was found last: no end is told that is none.
         repeat: Seconds after which it is told again while it fires.
+        group_wait: Seconds to wait for others once an incident fires: all of its group that fire meanwhile are told in
+            one message. What is over before that is not told at all.
         group_by: Labels by which incidents are told apart; those with the same values are told together. By default
             all incidents of the rule.
         inhibits: Names of rules that are not told while this one fires: its consequences.
@@ -43,8 +43,8 @@ class AlertRule:
     """
 
     __slots__ = (
-        *("action", "condition", "for_", "group_by", "inhibits", "keep_firing", "name"),
-        *("repeat", "severity"),
+        *("action", "condition", "for_", "group_by", "group_wait", "inhibits", "keep_firing"),
+        *("name", "repeat", "severity"),
     )
 
     def __init__(
@@ -56,6 +56,7 @@ class AlertRule:
         for_: Duration = 0.0,
         keep_firing: Duration = 0.0,
         repeat: Duration = 14_400.0,
+        group_wait: Duration = 0.0,
         group_by: Iterable[str] = (),
         inhibits: Iterable[str] = (),
         action: RecoveryAction | None = None,
@@ -75,6 +76,7 @@ class AlertRule:
         self.for_: float = durations.seconds("for_", for_)
         self.keep_firing: float = durations.seconds("keep_firing", keep_firing)
         self.repeat: float = durations.seconds("repeat", repeat, above=0)
+        self.group_wait: float = durations.seconds("group_wait", group_wait)
         self.group_by: tuple[str, ...] = _names("group_by", group_by)
         self.inhibits: tuple[str, ...] = _names("inhibits", inhibits)
         if name in self.inhibits:
@@ -84,30 +86,6 @@ class AlertRule:
 
     def __repr__(self) -> str:
         return f"<AlertRule {self.name} {self.severity}>"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """What nobody wants to be told for a while.
-
-    Attributes:
-        rule: The rule's name; None for all.
-        labels: Only incidents with these labels.
-        until: When it ends, on the monotonic clock.
-        ends_at: When it ends, UTC.
-        comment: Why.
-    """
-
-    rule: str | None
-    labels: Mapping[str, str]
-    until: float
-    ends_at: datetime
-    comment: str
-
-    def covers(self, rule: str, labels: Mapping[str, str], now: float) -> bool:
-        """Whether such an incident is not to be told at ``now``."""
-        is_meant = self.rule in (None, rule) and all(labels.get(name) == value for name, value in self.labels.items())
-        return is_meant and now < self.until
 
 
 def _names(name: str, value: Iterable[str]) -> tuple[str, ...]:

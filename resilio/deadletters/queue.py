@@ -177,6 +177,11 @@ class DeadLetterQueue(Tidying):
         """The file, None if there is none."""
         return self._place.path
 
+    @property
+    def can_replay(self) -> bool:
+        """Whether it was made with a reprocessor."""
+        return self._reprocessor is not None
+
     # -- sending -------------------------------------------------------------------------------------------------------
 
     async def send_to_dlq(

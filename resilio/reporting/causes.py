@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from resilio.reporting.plain import PlainValue
 
@@ -46,6 +46,22 @@ class ErrorCause:
     def to_dict(self) -> dict[str, PlainValue]:
         """The same as a dict that JSON can carry."""
         return {**asdict(self), "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> ErrorCause:
+        """As `to_dict` told it.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        return cls(
+            error_type=str(saved["error_type"]),
+            error_message=str(saved["error_message"]),
+            relation=str(saved["relation"]),
+            depth=int(saved["depth"]),
+            notes=tuple(map(str, saved["notes"])),
+            members=int(saved["members"]),
+        )
 
 
 def causes_of(error: BaseException, clean: Callable[[str, int], str]) -> tuple[ErrorCause, ...]:

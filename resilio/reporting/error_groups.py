@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from resilio._core.state_file import time_of
 from resilio.errors import ErrorSeverity
+from resilio.reporting.trace import Trace
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from resilio.reporting.latency import LatencySketch
     from resilio.reporting.plain import PlainValue
     from resilio.reporting.report import ErrorReport
@@ -68,7 +71,7 @@ class GroupRecord:
 
     __slots__ = (
         *("category", "code", "error_message", "error_type", "first_seen", "last_error_id", "last_seen", "location"),
-        *("operation", "severity"),
+        *("operation", "severity", "trace"),
     )
 
     def __init__(self, report: ErrorReport) -> None:
@@ -78,6 +81,7 @@ class GroupRecord:
         self.category: str = report.category
         self.code: str = report.code
         self.location: str = report.location
+        self.trace: Trace = Trace()
         self._take(report)
 
     def seen_again(self, report: ErrorReport) -> None:
@@ -91,10 +95,11 @@ class GroupRecord:
         self.operation: str = report.operation
         self.last_seen: datetime = report.timestamp
         self.last_error_id: str = report.error_id
+        self.trace.add(report.timestamp.timestamp())
 
     def group(self, fingerprint: str, count: int, excess: int) -> ErrorGroup:
         """What is shown of it."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "trace"}
         return ErrorGroup(fingerprint=fingerprint, count=count, excess=excess, **fields)
 
     def to_dict(self, fingerprint: str) -> dict[str, PlainValue]:
@@ -113,17 +118,10 @@ class GroupRecord:
         for name in ("category", "code", "error_message", "error_type", "last_error_id", "location", "operation"):
             setattr(made, name, str(saved[name]))
         made.severity = ErrorSeverity(saved["severity"])
-        made.first_seen = _time(saved["first_seen"])
-        made.last_seen = _time(saved["last_seen"])
+        made.first_seen = time_of(saved["first_seen"])
+        made.last_seen = time_of(saved["last_seen"])
+        made.trace = Trace()  # what was before the restart is not told in minutes
         return made
-
-
-def _time(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        msg = f"expected a time with its zone, found {text!r}"
-        raise ValueError(msg)
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeGuard
 
 import anyio.to_thread
@@ -15,6 +16,7 @@ from resilio.reporting.causes import text_of
 from resilio.reporting.events import ErrorReported
 from resilio.reporting.log_lines import tell
 from resilio.reporting.operations import LoggedOperation, current_context, log_operation
+from resilio.reporting.receivers import check_method, takes
 from resilio.reporting.reporter import Reporter, messages_kept, set_report
 from resilio.reporting.tracker import ErrorTracker
 
@@ -23,31 +25,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from resilio.reporting.messages import ErrorMessageProvider
+    from resilio.reporting.receivers import HandlesLetters, Notifies
     from resilio.reporting.redaction import Redactor
     from resilio.reporting.report import ErrorReport
 
-__all__ = ("NO_MESSAGE", "ErrorHandler", "ErrorHandlerBase", "HandlesLetters", "Notifies")
+__all__ = ("NO_MESSAGE", "ErrorHandler", "ErrorHandlerBase")
 
 NO_MESSAGE: Final[Any] = type("NoMessage", (), {"__repr__": lambda _: "NO_MESSAGE"})()
 """Stands for a message that was not given: None is a message."""
 
 _LOGGER: Final = "resilio.reporting"
-
-
-class Notifies(Protocol):
-    """Whom a handler tells; an `AdminNotifier` is one. Async or plain."""
-
-    def send_notification(
-        self, message: str, details: dict[str, Any] | None, severity: ErrorSeverity, error_type: str | None, /
-    ) -> object:
-        """Tell somebody. What it returns is awaited if it can be."""
-
-
-class HandlesLetters(Protocol):
-    """Where a handler keeps messages; a `DeadLetterQueue` is one. Async or plain."""
-
-    def send_to_dlq(self, message: Any, error_info: Any, /) -> object:
-        """Keep a message; return the letter's id. What it returns is awaited if it can be."""
 
 
 class Deliver(Protocol):
@@ -60,7 +47,7 @@ class Deliver(Protocol):
 class ErrorHandlerBase:
     """What both colours of the handler have in common: everything but the waiting."""
 
-    __slots__ = ("_dead_letters", "_log", "_notifier", "_notify_from", "_reporter", "_tracker")
+    __slots__ = ("_dead_letters", "_log", "_notifier", "_notify_from", "_reporter", "_takes_key", "_tracker")
 
     def __init__(
         self,
@@ -74,12 +61,13 @@ class ErrorHandlerBase:
         in_app: Iterable[str] = (),
         log: bool = True,
     ) -> None:
-        _check_method("notifier", notifier, "send_notification")
-        _check_method("dead_letters", dead_letters, "send_to_dlq")
+        check_method("notifier", notifier, "send_notification")
+        check_method("dead_letters", dead_letters, "send_to_dlq")
         if isinstance(in_app, str):
             msg = f"in_app must be several packages, such as [{in_app!r}], not one text"
             raise TypeError(msg)
         self._notifier = notifier
+        self._takes_key = notifier is not None and takes(notifier.send_notification, "dedup_key")
         self._dead_letters = dead_letters
         self._tracker = ErrorTracker() if tracker is None else tracker
         self._notify_from = ErrorSeverity(notify_from)
@@ -168,10 +156,13 @@ class ErrorHandlerBase:
         if why_not_kept is not None:
             details["dead_letter_error"] = why_not_kept
         told = f"{report.operation or 'An operation'} failed: {report.error_type}: {report.error_message}"
+        send: Callable[..., object] = self._notifier.send_notification
+        if self._takes_key:
+            # A message that is lost is another trouble than the error: no earlier word about that stands for it.
+            key = report.fingerprint if why_not_kept is None else f"{report.fingerprint}:not-kept"
+            send = functools.partial(send, dedup_key=key)
         try:
-            await deliver(
-                self._notifier.send_notification, told.removesuffix(": "), details, report.severity, report.error_type
-            )
+            await deliver(send, told.removesuffix(": "), details, report.severity, report.error_type)
         except Exception as failure:
             why = self._reporter.clean(f"{type(failure).__name__}: {text_of(failure)}")
             tell(
@@ -222,7 +213,8 @@ class ErrorHandler(ErrorHandlerBase):
             await answer(message)
 
     Args:
-        notifier: Whom to tell: an `AdminNotifier`, or what has its ``send_notification``.
+        notifier: Whom to tell: an `AdminNotifier`, or what has its ``send_notification``. One that takes a
+            ``dedup_key`` is given the fingerprint: within its window the same error is one message.
         dead_letters: Keeps messages: a `DeadLetterQueue`, or what has its ``send_to_dlq``.
         tracker: Counts the errors; one of its own by default.
         messages: The words for the user; those of the package by default.
@@ -361,9 +353,3 @@ async def _deliver(fn: Callable[..., object], /, *args: object) -> object:
     else:
         result = await anyio.to_thread.run_sync(fn, *args)  # it may block
     return await result if is_awaitable(result) else result
-
-
-def _check_method(name: str, thing: object, method: str) -> None:
-    if thing is not None and (isinstance(thing, type) or not callable(getattr(thing, method, None))):
-        msg = f"{name} must be an object with a method {method}(), not {thing!r}"
-        raise TypeError(msg)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resilio._core import durations
 from resilio.reporting.causes import ErrorCause, text_of
-from resilio.reporting.secret_patterns import REDACTED, is_card_number, redact_text
+from resilio.reporting.secret_patterns import REDACTED, is_card_number, redact_text, weight_of
 from resilio.reporting.sensitive_keys import is_sensitive_key
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _DEEPEST: Final = 8
 _MOST_VALUES: Final = 500
 _MOST_TEXT: Final = 16_384
 _LONGEST_KEY: Final = 200
+_ROOM_FOR_A_NUMBER: Final = 4
 _PLAIN_KEY: Final = 16
 _LARGEST: Final = 10**100
 _SMALLEST_CARD: Final = 10**12
@@ -36,6 +37,8 @@ _NO_SECRETS: Final = frozenset({"false", "undefined", "not set", "unset", "empty
 
 class Redactor:
     """Makes a copy of any value that holds no secrets, is not large, and that JSON can carry.
+
+    A copy of the copy is the same.
 
     Args:
         keys: More names whose values are secrets. Upper and lower case are the same.
@@ -113,14 +116,15 @@ class Walk:
         self._values_left = _MOST_VALUES
         self._text_left = _MOST_TEXT
 
-    def text(self, value: object, *, longest: int | None = None) -> str:
+    def text(self, value: object, *, longest: int | None = None, slack: int = 0) -> str:
         """A text, or the text of anything, without what looks like a secret."""
-        text = text_of(value)
         most = min(self._longest if longest is None else longest, max(self._text_left, 64))
-        text = redact_text(text, longest=most, is_sensitive=self._is_sensitive, found=self._secrets)
-        self._text_left -= len(text)
-        if not text.isascii():
-            text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates cannot be written
+        return self._said(
+            redact_text(text_of(value), longest=most, slack=slack, is_sensitive=self._is_sensitive, found=self._secrets)
+        )
+
+    def _said(self, text: str) -> str:
+        self._text_left -= weight_of(text)
         return text
 
     def copy(self, value: object) -> PlainValue:
@@ -128,7 +132,7 @@ class Walk:
         try:
             return self._copy(value, _DEEPEST, set())
         except Exception as error:
-            return f"<{type(value).__name__} that cannot be read: {type(error).__name__}>"
+            return self.text(f"<{type(value).__name__} that cannot be read: {type(error).__name__}>")
 
     def entries(self, mapping: Mapping[Any, object]) -> dict[str, PlainValue]:
         """A plain copy of a mapping."""
@@ -175,21 +179,21 @@ class Walk:
         if isinstance(value, int):
             return self._whole(int(value))
         if isinstance(value, float):
-            return float(value) if math.isfinite(value) else repr(float(value))
+            return float(value) if math.isfinite(value) else self._said(repr(float(value)))
         if isinstance(value, str):
             return self.text(str.__str__(value))
         if isinstance(value, (bytes, bytearray)):
             return self.text(bytes(value[: self._longest + 1]).decode("utf-8", "backslashreplace"))
         if isinstance(value, (date, time)):
-            return value.isoformat()
+            return self._said(value.isoformat())
         if isinstance(value, timedelta):
             return value.total_seconds()
         if isinstance(value, BaseException):
             return self.text(f"{kind.__name__}: {text_of(value)}")
         if deeper <= 0 or self._values_left <= 0:
-            return "[left out: too deep or too large]"
+            return self._said("[left out: too deep or too large]")
         if id(value) in above:
-            return "[left out: it contains itself]"
+            return self._said("[left out: it contains itself]")
         above.add(id(value))
         try:
             if isinstance(value, Mapping):
@@ -208,44 +212,55 @@ class Walk:
 
     def _whole(self, value: int) -> PlainValue:
         if not -_LARGEST < value < _LARGEST:
-            return f"[a number of {value.bit_length()} bits]"
+            return self._said(f"[a number of {value.bit_length()} bits]")
         if value >= _SMALLEST_CARD and is_card_number(str(value)):
-            return REDACTED
+            return self._said(REDACTED)
         return value
 
     def _pairs(self, pairs: Iterable[tuple[object, object]], count: int, deeper: int, above: set[int]) -> PlainValue:
         copied: dict[str, PlainValue] = {}
         for key, value in pairs:
-            if self._values_left <= 0:
-                copied["…"] = f"[{count - len(copied)} more]"
+            left = count - len(copied)
+            if self._values_left <= 0 and left > 1:  # a single one takes no more room than what would be said instead
+                copied["…"] = self._said(f"[{left} more]")
                 break
-            name = self._name(key)
+            plain = self._name(key)
+            name, others = plain, 1
             while name in copied:
-                name += "_"
-            copied[name] = self._under(key, value, deeper, above)
+                others += 1
+                name = f"{plain}_{others}"
+            copied[name] = self._under(key, name, value, deeper, above)
         return copied
 
-    def _under(self, key: object, value: object, deeper: int, above: set[int]) -> PlainValue:
+    def _under(self, key: object, name: str, value: object, deeper: int, above: set[int]) -> PlainValue:
         if value is None or isinstance(value, bool):
             return value
-        if self._is_sensitive(key, holds_number=isinstance(value, (int, float))):
+        holds_number = isinstance(value, (int, float))
+        if self._is_sensitive(key, holds_number=holds_number) or (
+            name != key and self._is_sensitive(name, holds_number=holds_number)
+        ):
             self.secret(value)
-            return REDACTED
+            self._values_left -= 1
+            return self._said(REDACTED)
         return self._copy(value, deeper, above)
 
     def _name(self, key: object) -> str:
         if type(key) is str and len(key) < _PLAIN_KEY and key.isidentifier():
-            return key
-        return self.text(key.decode("utf-8", "replace") if isinstance(key, bytes) else key, longest=_LONGEST_KEY)
+            return self._said(key)
+        text = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+        return self.text(text, longest=_LONGEST_KEY, slack=_ROOM_FOR_A_NUMBER)
 
     def _many(self, values: Any, deeper: int, above: set[int]) -> PlainValue:
         # A pair is often a name and its value: headers, forms, query parameters.
         if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], (str, bytes)):  # noqa: PLR2004
-            return [self._name(values[0]), self._under(values[0], values[1], deeper, above)]
+            self._values_left -= 2
+            name = self._name(values[0])
+            return [name, self._under(values[0], name, values[1], deeper, above)]
         copied: list[PlainValue] = []
         for value in values:
-            if self._values_left <= 0:
-                copied.append(f"[{len(values) - len(copied)} more]")
+            left = len(values) - len(copied)
+            if self._values_left <= 0 and left > 1:
+                copied.append(self._said(f"[{left} more]"))
                 break
             copied.append(self._copy(value, deeper, above))
         return copied

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from resilio._core.state_file import time_of
+from resilio.errors import ErrorSeverity
+from resilio.reporting.causes import ErrorCause
+from resilio.reporting.messages import UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from resilio.errors import ErrorSeverity
-    from resilio.reporting.causes import ErrorCause
-    from resilio.reporting.messages import UserMessage
     from resilio.reporting.plain import PlainValue
 
 __all__ = ("ErrorReport",)
+
+_TEXTS: Final = (
+    *("error_id", "fingerprint", "error_type", "error_message", "category", "code", "operation", "location"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +107,40 @@ class ErrorReport:
             "first_seen": self.first_seen.isoformat(),
             "message_id": self.message_id,
         }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> ErrorReport:
+        """The report that `to_dict` told.
+
+        Raises:
+            ValueError: It is something else.
+
+        >>> from resilio import ErrorTracker
+        >>> report = ErrorTracker().track_error(ValueError("no such cat"))
+        >>> ErrorReport.from_dict(report.to_dict()) == report
+        True
+        """
+        try:
+            return cls(
+                **{name: str(saved[name]) for name in _TEXTS},
+                severity=ErrorSeverity(saved["severity"]),
+                retryable=bool(saved["retryable"]),
+                message=UserMessage(
+                    title=str(saved["title"]),
+                    detail=str(saved["detail"]),
+                    action=str(saved["action"]),
+                    text=str(saved["user_message"]),
+                ),
+                timestamp=time_of(saved["timestamp"]),
+                first_seen=time_of(saved["first_seen"]),
+                context=dict(saved["context"]),
+                causes=tuple(map(ErrorCause.from_dict, saved["causes"])),
+                notes=tuple(map(str, saved["notes"])),
+                members=int(saved["members"]),
+                traceback=tuple(map(str, saved["traceback"])),
+                environment=dict(saved["environment"]),
+                message_id=None if saved["message_id"] is None else str(saved["message_id"]),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            msg = f"not an error report: {type(error).__name__}: {error}"
+            raise ValueError(msg) from error

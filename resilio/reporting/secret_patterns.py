@@ -16,7 +16,7 @@ from resilio.reporting.sensitive_keys import is_sensitive_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ("REDACTED", "is_card_number", "redact_text")
+__all__ = ("REDACTED", "is_card_number", "redact_text", "weight_of")
 
 REDACTED: Final = "[redacted]"
 """What stands in place of a secret."""
@@ -27,10 +27,15 @@ Span: TypeAlias = tuple[int, int, str]
 _BEYOND: Final = 2_048
 """How many characters beyond the cut are searched, for the secret that lies across it."""
 
+_MOST_PASSES: Final = 4
+_CUT: Final = re.compile(r"… \[\d{1,12} more characters\](?:_\d{1,3})?\Z")
+_ENDS_OF_A_CUT: Final = frozenset("]0123456789")
+_LONGEST_TAIL: Final = 40
+
 _PEM: Final = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,16384}+(?:-----END[^-\n]{0,60}-----)?"
 )
-_URL: Final = re.compile(r"://([^\s/?#\"'<>]{0,512})@")
+_URL: Final = re.compile(r"://([^\s/?#\"'<>]{1,512})@")
 _JWT: Final = re.compile(r"eyJ(?<![\w-]...)[\w-]{8,2048}+(?:\.[\w-]{0,8192}+){1,2}")
 _SCHEME: Final = re.compile(
     r"[bB](?<![\w-].)(?:(?i:earer)[ ]{1,3}+(?=\S{6})"
@@ -69,36 +74,66 @@ def redact_text(
     text: str,
     *,
     longest: int = 4_096,
+    slack: int = 0,
     is_sensitive: Callable[..., bool] = is_sensitive_key,
     found: set[str] | None = None,
 ) -> str:
     """A text without the secrets that can be told by their looks, and not longer than it may be.
 
+    To redact it again changes nothing: what says that a text was cut is no part of it, and ``[redacted]`` counts as one
+    character, so that no text grows by what is taken out of it.
+
     Args:
         text: Any text.
         longest: How many of its characters are kept.
+        slack: A text with so many characters more than that is not cut yet.
         is_sensitive: Tells whether a word before ``=`` or ``:`` names a secret, as `is_sensitive_key` does.
         found: Takes up the values that stood after such a word, so that they can be looked for elsewhere.
     """
-    beyond = len(text) - longest
-    if beyond > 0:
-        text = text[: longest + _BEYOND]
+    body, tail = text, ""
+    if text[-1:] in _ENDS_OF_A_CUT and (told := _CUT.search(text, max(0, len(text) - _LONGEST_TAIL))) is not None:
+        body, tail = text[: told.start()], told[0]
+    if len(body) <= longest + slack and body.isascii():  # as nearly all are
+        cleaned = _cleaned(body, len(body), is_sensitive, found)
+    else:
+        most = len(REDACTED) * (longest + slack) + _BEYOND  # a text of nothing but ``[redacted]``
+        missing = max(0, len(body) - most)
+        body = _writable(body[:most])
+        if missing or weight_of(body) > longest + slack:
+            tail = f"… [{missing + len(body) - longest} more characters]"
+            cleaned = _cleaned(body[: longest + _BEYOND], longest, is_sensitive, found)
+        else:
+            cleaned = _cleaned(body, len(body), is_sensitive, found)
+    for _ in range(_MOST_PASSES):  # what is left may look like a secret now that its surroundings are gone
+        if len(cleaned) == len(body) and cleaned == body:
+            break
+        body, cleaned = cleaned, _cleaned(cleaned, len(cleaned), is_sensitive, found)
+    return cleaned + tail if tail else cleaned
+
+
+def _writable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
+
+
+def weight_of(text: str) -> int:
+    """How long a text counts as; ``[redacted]`` is one character."""
+    return len(text) - (len(REDACTED) - 1) * text.count(REDACTED)
+
+
+def _cleaned(text: str, longest: int, is_sensitive: Callable[..., bool], found: set[str] | None) -> str:
+    """At least the first ``longest`` characters, without secrets; what follows is only looked at."""
     spans = [*_by_looks(text), *_by_name(text, is_sensitive, found)]
-    if not spans and beyond <= 0:
-        return text
+    if not spans:
+        return text[:longest]
     pieces: list[str] = []
     kept = 0
     for start, end, instead in sorted(spans):
-        if start >= longest and beyond > 0:
+        if start >= longest:
             break
         if start >= kept:
-            pieces += (text[kept:start], instead)
+            pieces += (text[kept:start], instead if end <= longest else REDACTED)  # half a mask would be cut again
         kept = max(kept, end)
-    if beyond > 0:
-        pieces += (text[kept : max(longest, kept)], f"… [{beyond} more characters]")
-    else:
-        pieces.append(text[kept:])
-    return "".join(pieces)
+    return "".join((*pieces, text[kept : max(longest, kept)]))
 
 
 def _by_looks(text: str) -> Iterator[Span]:

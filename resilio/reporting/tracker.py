@@ -7,7 +7,6 @@ grows: the frequent errors are found by `resilio.reporting.heavy_hitters`, the r
 from __future__ import annotations
 
 import threading
-from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from resilio.reporting.distinct import DistinctCount
 from resilio.reporting.error_groups import ErrorGroup, GroupRecord, OperationStats
 from resilio.reporting.heavy_hitters import HeavyHitters
 from resilio.reporting.latency import LatencySketch
+from resilio.reporting.recent_reports import RecentReports, weight_of
 from resilio.reporting.reporter import Reporter
 from resilio.reporting.rings import Ring
 from resilio.reporting.tracker_file import read_saved, write_saved
@@ -34,7 +34,6 @@ __all__ = ("ErrorTracker",)
 _MOST_TYPES: Final = 500
 _MOST_OPERATIONS: Final = 256
 _OTHERS: Final = "(others)"
-_MOST_TEXT: Final = 3_000_000
 _MINUTES: Final = 60
 _HOURS: Final = 24 * 7
 
@@ -43,8 +42,8 @@ class ErrorTracker:
     """Counts errors and remembers the last of them, in a fixed space: a few megabytes, whatever happens.
 
     Args:
-        path: A file to read the counts of an earlier run from, and to `save` them to. If it is not there, counting
-            begins at zero; if it cannot be read, likewise, and a warning is logged.
+        path: A file to read the counts and reports of an earlier run from, and to `save` them to. If it is not there,
+            counting begins at zero; if it cannot be read, likewise, and a warning is logged.
         groups: How many of the most frequent errors are told apart.
         recent: How many of the last reports are kept, if they are not very long.
 
@@ -64,18 +63,15 @@ class ErrorTracker:
     """
 
     __slots__ = (
-        *("_distinct", "_groups", "_hours", "_lock", "_minutes", "_operations", "_path", "_recent", "_recent_limit"),
-        *("_recent_text", "_reporter", "_severities", "_since", "_total", "_types", "_was_full"),
+        *("_distinct", "_groups", "_hours", "_lock", "_minutes", "_operations", "_path", "_recent", "_reporter"),
+        *("_severities", "_since", "_total", "_types"),
     )
 
     def __init__(self, *, path: str | os.PathLike[str] | None = None, groups: int = 512, recent: int = 1_000) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._groups: HeavyHitters[GroupRecord] = HeavyHitters(durations.whole("groups", groups, at_least=1))
-        self._recent_limit = durations.whole("recent", recent, at_least=1)
-        self._recent: deque[tuple[ErrorReport, int]] = deque()
-        self._recent_text = 0
-        self._was_full = False
+        self._recent = RecentReports(durations.whole("recent", recent, at_least=1))
         self._distinct = DistinctCount()
         self._minutes = Ring(_MINUTES + 1, 60)
         self._hours = Ring(_HOURS + 1, 3600)
@@ -109,7 +105,7 @@ class ErrorTracker:
 
     def track_report(self, report: ErrorReport) -> None:
         """Count a report."""
-        weight = _weight(report)
+        weight = weight_of(report)
         now = report.timestamp.timestamp()
         with self._lock:
             self._total += 1
@@ -127,19 +123,12 @@ class ErrorTracker:
                 counter.value.seen_again(report)
             self._minutes.add(now, report.severity)
             self._hours.add(now, report.severity)
-            self._recent.append((report, weight))
-            self._recent_text += weight
-            while len(self._recent) > self._recent_limit or (self._recent_text > _MOST_TEXT and len(self._recent) > 1):
-                self._recent_text -= self._recent.popleft()[1]
-                self._was_full = True
+            self._recent.add(report, weight)
 
     def replace_report(self, report: ErrorReport) -> None:
         """Put a report in the place of the one with its id, if that is still kept; nothing is counted."""
         with self._lock:
-            for index in range(len(self._recent) - 1, -1, -1):
-                if self._recent[index][0].error_id == report.error_id:
-                    self._recent[index] = (report, self._recent[index][1])
-                    return
+            self._recent.replace(report)
 
     def record_duration(self, operation: str, seconds: float, *, failed: bool = False) -> None:
         """Count how long an operation took; `log_operation` does it with ``tracker=``.
@@ -171,7 +160,7 @@ class ErrorTracker:
                 "total_errors": self._total,
                 "unique_errors": self._distinct.count,
                 "error_types": dict(self._types),
-                "recent_errors": [report.to_dict() for report, _ in list(self._recent)[-10:]],
+                "recent_errors": [report.to_dict() for report in self._recent.last(10)],
                 "severities": {str(severity): count for severity, count in self._severities.items()},
                 "top_errors": [_group(each).to_dict() for each in self._groups.top(10)],
                 "since": self._since.isoformat(),
@@ -199,7 +188,7 @@ class ErrorTracker:
         since = None if minutes is None else clock.utcnow() - _minutes(minutes)
         wanted = None if severity is None else ErrorSeverity(severity)
         with self._lock:
-            kept = [report for report, _ in self._recent]
+            kept = self._recent.last()
         return [
             report
             for report in kept
@@ -224,7 +213,7 @@ class ErrorTracker:
         now = clock.utcnow()
         wanted = None if severity is None else ErrorSeverity(severity)
         with self._lock:
-            if not self._was_full or (self._recent and self._recent[0][0].timestamp < now - _minutes(minutes)):
+            if self._recent.reaches(now - _minutes(minutes)):
                 return kept
             ring, stretch = (self._minutes, 1) if minutes <= _MINUTES else (self._hours, 60)
             return max(kept, ring.count(now.timestamp(), int(minutes // stretch), wanted))
@@ -270,6 +259,21 @@ class ErrorTracker:
             counter = self._groups.get(fingerprint)
             return None if counter is None else _group(counter)
 
+    def group_timeline(self, fingerprint: str) -> list[tuple[float, int]]:
+        """When each five minutes of the last two hours began, and how many errors of this fingerprint came in them.
+
+        Args:
+            fingerprint: What the errors have in common.
+
+        Returns:
+            Pairs of seconds since 1970 and a count, oldest first; the last is the present five minutes. Empty as None
+            is for `group`.
+        """
+        with self._lock:
+            counter = self._groups.get(fingerprint)
+            found = [] if counter is None else counter.value.trace.series(clock.utcnow().timestamp())
+        return [(float(at), count) for at, count in found]
+
     def first_seen(self, fingerprint: str) -> datetime | None:
         """When an error with this fingerprint was first seen; None as for `group`."""
         with self._lock:
@@ -310,10 +314,10 @@ class ErrorTracker:
     # -- keeping -------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Write the counts to a file, to go on from there after a restart; the reports themselves are not in it.
+        """Write the counts and the last reports to a file, to go on from there after a restart.
 
-        The file is replaced in one step. This blocks for some milliseconds; on an event loop, call it as
-        ``await anyio.to_thread.run_sync(tracker.save)``.
+        The file is replaced in one step, and takes a few MiB at most. This blocks for some ten milliseconds; on an
+        event loop, call it as ``await anyio.to_thread.run_sync(tracker.save)``.
 
         Args:
             path: The file; by default the one that the tracker was made with.
@@ -341,14 +345,15 @@ class ErrorTracker:
                 "hours": self._hours.to_list(),
                 "operations": {name: sketch.to_dict() for name, sketch in self._operations.items()},
             }
-        write_saved(path, state)
+            reports = self._recent.last()
+        write_saved(path, state, reports)
 
     def _restore(self, path: str | os.PathLike[str]) -> None:
         try:
             saved = read_saved(path)
             if saved is None:
                 return
-            self._was_full = saved.total > 0  # the reports of then are not here
+            self._recent.restore(saved.reports, total=saved.total)
             self._total = saved.total
             self._since = saved.since
             self._types = saved.types
@@ -382,15 +387,3 @@ def _minutes(minutes: float) -> timedelta:
         return timedelta(minutes=durations.number("minutes", minutes, at_least=0, at_most=1e8))
     except OverflowError:
         return timedelta.max
-
-
-def _weight(report: ErrorReport) -> int:
-    """About how many characters a report takes, without what it shares with others."""
-    return (
-        1_000
-        + len(report.error_message)
-        + (len(repr(report.context)) if report.context else 0)
-        + sum(map(len, report.traceback))
-        + sum(len(each.error_message) + sum(map(len, each.notes)) for each in report.causes)
-        + sum(map(len, report.notes))
-    )

@@ -1,22 +1,22 @@
-"""The file in which a tracker's counts outlive the process: JSON, replaced in one step."""
+"""The file in which a tracker's counts and its last reports outlive the process."""
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from resilio._core import dice
+from resilio._core.state_file import read_state, time_of, write_state
 from resilio.errors import ErrorSeverity
 from resilio.reporting.distinct import DistinctCount
 from resilio.reporting.error_groups import GroupRecord
 from resilio.reporting.latency import LatencySketch
+from resilio.reporting.recent_reports import as_saved
+from resilio.reporting.report import ErrorReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 __all__ = ("Saved", "read_saved", "write_saved")
 
@@ -25,7 +25,7 @@ _FORMAT: Final = "resilio-error-tracker-1"
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A tracker's counts, read back."""
+    """What a tracker knew, read back."""
 
     since: datetime
     total: int
@@ -36,25 +36,16 @@ class Saved:
     hours: list[list[int]]
     operations: dict[str, LatencySketch]
     groups: list[tuple[str, int, int, GroupRecord]]
+    reports: list[ErrorReport]
 
 
-def write_saved(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+def write_saved(path: str | os.PathLike[str], state: Mapping[str, Any], reports: Sequence[ErrorReport]) -> None:
     """Replace the file.
 
     Raises:
         OSError: It cannot be written; then the file is as it was.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{dice.randbytes(4).hex()}")
-    content = json.dumps({"format": _FORMAT, **state}, ensure_ascii=True, separators=(",", ":"))
-    try:
-        with beside.open("w", encoding="ascii") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_state(path, _FORMAT, {**state, "reports": as_saved(reports)})
 
 
 def read_saved(path: str | os.PathLike[str]) -> Saved | None:
@@ -64,17 +55,12 @@ def read_saved(path: str | os.PathLike[str]) -> Saved | None:
         OSError: It cannot be read.
         ValueError: It holds something else.
     """
-    try:
-        content = Path(path).read_text(encoding="ascii")
-    except FileNotFoundError:
+    state = read_state(path, _FORMAT)
+    if state is None:
         return None
-    state = json.loads(content)
     try:
-        if state["format"] != _FORMAT:
-            msg = f"its format is {state['format']!r}, not {_FORMAT!r}"
-            raise ValueError(msg)
         return Saved(
-            since=datetime.fromisoformat(state["since"]),
+            since=time_of(state["since"]),
             total=int(state["total"]),
             types={str(name): int(count) for name, count in state["types"].items()},
             severities={ErrorSeverity(name): int(count) for name, count in state["severities"].items()},
@@ -86,6 +72,7 @@ def read_saved(path: str | os.PathLike[str]) -> Saved | None:
                 (str(each["fingerprint"]), int(each["count"]), int(each["excess"]), GroupRecord.from_dict(each))
                 for each in state["groups"]
             ],
+            reports=[ErrorReport.from_dict(each) for each in state["reports"]],
         )
     except (KeyError, TypeError, AttributeError) as error:
         msg = f"it is no file of an error tracker ({type(error).__name__}: {error})"

@@ -1,4 +1,4 @@
-"""The servers that the channels speak to."""
+"""The servers that the channels speak to, and a channel that speaks to nobody."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 from alert_kit import MailServer, Receiver
 from moto.server import ThreadedMotoServer
+from rules_kit import Postbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture
+def box() -> Postbox:
+    """A channel that keeps what it is given."""
+    return Postbox()
 
 
 @pytest.fixture

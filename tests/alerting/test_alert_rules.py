@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import structlog
+from rules_kit import Postbox, Switch, alerts_of, over
 
 from resilio import (
     AdminNotifier,
     AlertRule,
-    Alerts,
     BurnRate,
     CallCounter,
     CircuitBreaker,
@@ -20,7 +20,6 @@ from resilio import (
     DeadLetterQueue,
     DeadLettersAbove,
     ErrorSeverity,
-    Finding,
     IncidentState,
     NewErrors,
     RateAboveBaseline,
@@ -28,7 +27,6 @@ from resilio import (
     RecoveryAttempted,
     RecoveryOutcome,
     ReturningErrors,
-    Route,
     check_critical_errors,
     replay_dead_letters,
     reset_circuit,
@@ -40,10 +38,9 @@ from resilio.policies import registry
 from resilio.reporting.tracker import ErrorTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from resilio import Notification
     from resilio.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -53,54 +50,6 @@ pytestmark = pytest.mark.anyio
 def _fresh_circuits() -> Iterator[None]:
     with registry.fresh():
         yield
-
-
-class Postbox:
-    """A channel that keeps what it is given, unless it is closed."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.letters: list[Notification] = []
-
-    async def deliver(self, notification: Notification) -> None:
-        if self.closed:
-            raise ConnectionError
-        self.letters.append(notification)
-
-    @property
-    def told(self) -> list[str]:
-        return [letter.message for letter in self.letters]
-
-
-class Switch:
-    """A condition that finds what it is told to find."""
-
-    def __init__(self, *names: str) -> None:
-        self.names: tuple[str, ...] = names
-        self.error: Exception | None = None
-
-    async def findings(self) -> Sequence[Finding]:
-        if self.error is not None:
-            raise self.error
-        return [Finding(summary=f"{name} is down", labels={"name": name, "kind": name[0]}) for name in self.names]
-
-
-@pytest.fixture
-def box() -> Postbox:
-    """Where alerts go."""
-    return Postbox()
-
-
-def alerts_of(box: Postbox, *rules: AlertRule) -> Alerts:
-    """Rules that tell ``box`` at once."""
-    return Alerts(AdminNotifier(channel=Route(box, policy=None, limit=None)), rules)
-
-
-async def over(alerts: Alerts, seconds: int, every: int = 10) -> None:
-    """Let time pass, and check."""
-    for _ in range(seconds // every):
-        await alerts.check()
-        await clock.sleep(every)
 
 
 # -- incidents ---------------------------------------------------------------------------------------------------------

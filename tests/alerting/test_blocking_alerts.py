@@ -7,27 +7,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rules_kit import Postbox
 
 import resilio
 from resilio import Route, errors, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from resilio import Notification
-
-
-class Postbox:
-    """A channel that keeps what it is given, unless it is closed."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.letters: list[Notification] = []
-
-    async def deliver(self, notification: Notification) -> None:
-        if self.closed:
-            raise ConnectionError
-        self.letters.append(notification)
 
 
 def test_rules_are_checked_without_await() -> None:
@@ -67,6 +53,25 @@ def test_health_checks_run_in_a_thread_until_they_are_told_to_end() -> None:
     assert not thread.is_alive()
     assert [letter.message for letter in box.letters] == ["db is unhealthy"]
     assert checks.check() == {"db": False}
+    assert [(each.component, each.is_healthy) for each in checks.results()] == [("db", False)]
+
+
+def test_what_a_page_asks_is_answered_without_an_event_loop(tmp_path: Path) -> None:
+    """Incidents, history, silences, channels; kept in a file."""
+    box, path = Postbox(), tmp_path / "alerts.json"
+    notifier = sync.AdminNotifier(channel=box)
+    rule = sync.AlertRule("letters", sync.ErrorsAbove(tracker := sync.ErrorTracker(), more_than=0, severity=None))
+    alerts = sync.Alerts(notifier, [rule], path=path)
+    assert (alerts.rules, alerts.notifier, notifier.channels) == ((rule,), notifier, ("Postbox",))
+    tracker.track_error(ValueError("no"))
+    (found,) = alerts.check()
+    silence = alerts.silence(seconds=100, created_by="tzara")
+    again = sync.Alerts(notifier, [rule], path=path)
+    assert [(each.id, each.silenced_by) for each in again.incidents()] == [(found.id, (silence.id,))]
+    assert again.history() == []
+    assert [each.id for each in again.silences()] == [silence.id]
+    assert again.unsilence(silence.id, by="arp") is not None
+    assert notifier.test_channel("Postbox").delivered
 
 
 def test_send_alert_and_check_critical_errors_take_a_notifier() -> None:
@@ -92,8 +97,10 @@ def test_a_blocking_queue_keeps_what_could_not_be_delivered(tmp_path: Path, capl
 @pytest.mark.parametrize(
     ("kind", "method"),
     [
-        *(("Alerts", method) for method in ("__init__", "check", "silence", "unsilence", "incidents", "audit")),
-        *(("HealthChecks", method) for method in ("__init__", "check")),
+        *(("Alerts", method) for method in ("__init__", "check", "silence", "unsilence", "silences")),
+        *(("Alerts", method) for method in ("incidents", "history", "audit")),
+        *(("HealthChecks", method) for method in ("__init__", "check", "results")),
+        ("AdminNotifier", "test_channel"),
     ],
 )
 def test_the_signatures_are_those_of_the_async_ones(kind: str, method: str) -> None:

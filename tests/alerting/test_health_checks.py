@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from rules_kit import Postbox
 
 from resilio import AdminNotifier, CircuitBreaker, DeadLetterQueue, HealthCheck, HealthChecks, Route, sync
 from resilio._core import clock
@@ -13,20 +15,9 @@ from resilio._core import clock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resilio import Notification
     from resilio.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
-
-
-class Postbox:
-    """A channel that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.letters: list[Notification] = []
-
-    async def deliver(self, notification: Notification) -> None:
-        self.letters.append(notification)
 
 
 async def test_an_outage_of_a_circuit_is_told_and_its_recovery_with_the_duration(virtual_clock: VirtualClock) -> None:
@@ -117,3 +108,28 @@ async def test_breakers_of_the_blocking_kind_are_looked_at(virtual_clock: Virtua
     breaker.reset()
     with pytest.raises(ValueError, match="components of their own"):
         HealthChecks(AdminNotifier(), [check, check])
+
+
+async def test_the_last_results_are_kept(virtual_clock: VirtualClock) -> None:
+    """Since when each is as it is, when it was looked at, how long that took, and without secrets."""
+    is_well = True
+
+    async def probe() -> tuple[bool, dict[str, object]]:
+        await clock.sleep(2)
+        return is_well, {"url": "https://me:canary@host"}
+
+    checks = HealthChecks(AdminNotifier(channel=Postbox()), [HealthCheck("db", probe), HealthCheck("web", _accept)])
+    assert checks.results() == []
+    began = clock.utcnow()
+    await checks.check()
+    await clock.sleep(8)
+    await checks.check()
+    db, web = checks.results()
+    assert (db.component, db.is_healthy, db.duration, web.duration) == ("db", True, 2.0, 0.0)
+    assert (db.since - began, db.checked_at - began) == (timedelta(seconds=2), timedelta(seconds=12))
+    assert db.details == {"url": "https://[redacted]@host"}
+    is_well = False
+    await checks.check()
+    db, _ = checks.results()
+    assert (db.is_healthy, db.since) == (False, db.checked_at)
+    assert db.to_dict()["since"] == db.checked_at.isoformat()

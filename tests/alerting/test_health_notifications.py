@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 import pytest
+from rules_kit import Postbox
 
 from resilio._core import clock
 from resilio.alerting import health
@@ -19,25 +20,6 @@ from resilio.errors import ErrorSeverity
 if TYPE_CHECKING:
     from resilio.alerting.notification import Notification
     from resilio.testing.virtual_clock import VirtualClock
-
-
-class Postbox:
-    """A channel that keeps what it is given, unless it is closed."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.letters: list[Notification] = []
-
-    async def deliver(self, notification: Notification) -> None:
-        await anyio.lowlevel.checkpoint()
-        if self.closed:
-            msg = "closed"
-            raise ConnectionError(msg)
-        self.letters.append(notification)
-
-    @property
-    def told(self) -> list[str]:
-        return [letter.message for letter in self.letters]
 
 
 @pytest.mark.anyio

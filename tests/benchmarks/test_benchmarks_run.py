@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.counts import COUNTS, Count, run_count
 from benchmarks.drivers import awaited
 from benchmarks.goals import AheadOfPeers, TimesLimit, Within
 from benchmarks.growth import GROWTHS, run_growth
@@ -74,7 +75,19 @@ def test_growth_has_a_timing_for_every_size(growth: Growth) -> None:
 def test_command_prints_tables_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command prints each row and a summary, and its JSON holds the same, with date, machine and versions."""
     path = tmp_path / "out" / "run.json"
-    asked = ["--smoke", "--row", "breaker_closed", "--row", "retry_two", "--row", "listeners", "--json", str(path)]
+    asked = [
+        "--smoke",
+        "--row",
+        "breaker_closed",
+        "--row",
+        "retry_two",
+        "--row",
+        "listeners",
+        "--row",
+        "storm",
+        "--json",
+        str(path),
+    ]
     assert main(asked) == 0
     printed = capsys.readouterr().out
     for text in (
@@ -87,15 +100,38 @@ def test_command_prints_tables_and_writes_json(tmp_path: Path, capsys: pytest.Ca
         assert text in printed
 
     run = json.loads(path.read_text(encoding="utf-8"))
-    assert set(run) == {"date", "machine", "python", "versions", "rows", "growth"}
+    assert set(run) == {"date", "machine", "python", "versions", "rows", "growth", "counts"}
     assert "anyio" in run["versions"]
     assert [row["key"] for row in run["rows"]] == ["breaker_closed", "retry_two"]
     for row in run["rows"]:
         assert {"bare", "limit", "resilio"} <= {each["kind"] for each in row["contestants"]}
         for each in row["contestants"]:
             assert set(each) == {"name", "kind", "ns", "noise", "waits", "to_bare", "to_limit", "to_fastest_peer"}
+    (storm,) = run["counts"]
+    assert (storm["key"], storm["reached"]) == ("storm", True)
+    assert 1 < storm["number"] <= 20
     assert [growth["key"] for growth in run["growth"]] == ["listeners"]
     assert [len(points) for points in run["growth"][0]["lines"].values()] == [len(run["growth"][0]["xs"])]
+
+
+def test_what_is_counted_says_whether_it_is_reached() -> None:
+    """A number is compared with what it may be at most; its title says of how many."""
+
+    async def found(size: int) -> float:
+        return size / 10
+
+    count = Count("some", "of {size} things", 20_000, "things", 100, found)
+    few, many = (asyncio.run(run_count(count, share=share)) for share in (0.05, 1.0))
+    assert (few.is_reached, few.title, few.as_json()["number"]) == (True, "of 1 000 things", 100)
+    assert (many.is_reached, many.title) == (False, "of 20 000 things")
+
+
+@pytest.mark.slow("makes two thousand reports")
+def test_the_trackers_memory_is_counted() -> None:
+    """A hundredth of the errors takes some of it, and is within it."""
+    (memory,) = (each for each in COUNTS if each.key == "tracker_memory")
+    result = asyncio.run(run_count(memory, share=0.01))
+    assert 0.1 < result.number < 8
 
 
 def test_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import unicodedata
 from collections import Counter
 from dataclasses import replace
@@ -402,3 +403,33 @@ def test_bad_usage_gives_exit_code_2(arguments: list[str], told: str, capsys: py
         structlog.reset_defaults()
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow("lives through a short day, and waits for somebody to replay")
+def test_with_a_dashboard_the_letters_are_replayed_by_hand(tmp_path: Path) -> None:
+    """The day waits until the letters were replayed in the dashboard, and its promises are kept then as well."""
+    command = [sys.executable, "-m", "examples.dadacat", "--dashboard", "--seconds", "4", "--input", _few(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, text=True) as demo:  # noqa: S603 -- our own example
+        assert demo.stdout
+        told = ""
+        while "by hand" not in told:
+            line = demo.stdout.readline()
+            assert line, told
+            told += line
+        [url] = re.findall(r"by hand: (http://\S+)/letters", told)
+        site = {"Sec-Fetch-Site": "same-origin"}
+        assert httpx.get(f"{url}/letters").status_code == 200
+        deadline = time.monotonic() + 60
+        while httpx.get(f"{url}/api/overview").json()["letters"]["total"] and time.monotonic() < deadline:
+            httpx.post(f"{url}/api/letters/replay", json={"rate": 200}, headers=site)
+            time.sleep(1)
+        rest = demo.stdout.read()
+        assert demo.wait(60) == 0
+    assert "BROKEN" not in rest
+    assert "every dead letter was answered exactly once" in rest
+
+
+def _few(folder: Path) -> Path:
+    few = folder / "few.jsonl"
+    few.write_bytes(b"".join(SHIPPED.read_bytes().splitlines(keepends=True)[:120]))
+    return few

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import structlog
+from canary_kit import CANARY, SHAPES, thrown
 
 from resilio import (
     AdminNotifier,
@@ -34,23 +35,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-CANARY = "Canary4711xyzzy"
-SHAPES = [
-    f"https://user:{CANARY}@example.com/path",
-    f"Authorization: Bearer {CANARY}",
-    f"password={CANARY}",
-    f'{{"apiKey": "{CANARY}"}}',
-    f"Cookie: session={CANARY}; theme=dark",
-]
-
-
-class Carrier(Exception):  # noqa: N818
-    """An error that holds a secret wherever it can."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text, {"token": CANARY})
-        self.password = CANARY
-
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -59,24 +43,6 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()
-
-
-def thrown(text: str) -> Exception:
-    """An error with the secret in message, arguments, notes, cause, group, attributes and local variables."""
-    password = CANARY
-
-    def inner(secret: str) -> None:
-        note = f"said {secret}"
-        raise Carrier(text) from ExceptionGroup(text, [ValueError(text), KeyError(note)])
-
-    try:
-        inner(password)
-    except Carrier as error:
-        error.add_note(text)
-        if error.__cause__ is not None:
-            error.__cause__.add_note(text)
-        return error
-    raise AssertionError
 
 
 @pytest.mark.parametrize("text", SHAPES)

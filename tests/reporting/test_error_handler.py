@@ -25,12 +25,14 @@ from resilio import (
     log_operation,
     sync,
 )
+from resilio._core import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from resilio.testing import EventRecorder
+    from resilio import Notification
+    from resilio.testing import EventRecorder, VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -341,3 +343,44 @@ async def test_one_tracker_serves_many_handlers() -> None:
             tasks.start_soon(work, handler)
     assert tracker.get_error_summary()["total_errors"] == 300
     assert repr(handlers[0]) == "<ErrorHandler with <ErrorTracker of 300 errors>>"
+
+
+async def test_the_fingerprint_is_the_notifiers_dedup_key() -> None:
+    """Where it takes one: the same error is one message in the notifier's window, another error is another."""
+
+    class Told(list[tuple[object, ...]]):
+        async def send_notification(self, *told: object, dedup_key: str | None = None) -> None:
+            self.append((told[0], dedup_key))
+
+    told = Told()
+    handler = ErrorHandler(notifier=told, log=False)
+    report = await handler.handle(ValueError("no cat"), "find")
+    assert told == [("find failed: ValueError: no cat", report.fingerprint)]
+    await handler.handle(ValueError("lost"), "find", message="a message that nobody keeps")
+    assert str(told[1][1]).endswith(":not-kept")
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
+async def test_the_same_error_is_told_once_in_the_window(blocking: bool, virtual_clock: VirtualClock) -> None:  # noqa: FBT001 -- a parameter of the test
+    """Until the window is over; a message that is lost is told even within it."""
+    heard: list[Notification] = []
+
+    class Postbox:
+        async def deliver(self, notification: Notification) -> None:
+            heard.append(notification)
+
+    notifier: Any = (sync.AdminNotifier if blocking else AdminNotifier)(channel=Postbox(), dedup_window=300)
+    handler = ErrorHandler(notifier=notifier, log=False)
+    for number in range(100):
+        await handler.handle(ValueError(f"no cat {number}"), "find")
+    await handler.handle(KeyError("other"), "find")
+    await handler.handle(ValueError("no cat 7"), "find", message="lost")
+    assert [each.message for each in heard] == [
+        "find failed: ValueError: no cat 0",
+        "find failed: KeyError: 'other'",
+        "find failed: ValueError: no cat 7",
+    ]
+    assert "dead_letter_error" in heard[2].details
+    await clock.sleep(301)
+    await handler.handle(ValueError("no cat 100"), "find")
+    assert heard[3].details["repeated"] == 99

@@ -254,8 +254,9 @@ def test_distinct_counts_are_exact_then_close() -> None:
     assert abs(distinct.count - 100_000) < 5_000
 
 
+@pytest.mark.slow("makes two thousand reports, and writes a thousand of them")
 def test_the_counts_outlive_the_process(tmp_path: Path, hands: HandClock) -> None:
-    """Saved and read back, it goes on; only the reports themselves are gone."""
+    """Saved and read back, it goes on, and shows the last reports as before."""
     path = tmp_path / "errors.json"
     tracker = ErrorTracker(path=path)
     for number in range(2_000):
@@ -267,9 +268,9 @@ def test_the_counts_outlive_the_process(tmp_path: Path, hands: HandClock) -> Non
     hands.move(minutes=5)
     again = ErrorTracker(path=path)
     before, after = tracker.get_error_summary(), again.get_error_summary()
-    assert after.pop("recent_errors") == []
-    del before["recent_errors"]
     assert after == before
+    assert again.recent_reports() == tracker.recent_reports()
+    assert len(again.recent_reports()) == 1_000
     assert again.operations() == tracker.operations()
     assert again.timeline() == tracker.timeline()
     assert again.count_errors(60, severity="CRITICAL") == 5
@@ -277,8 +278,40 @@ def test_the_counts_outlive_the_process(tmp_path: Path, hands: HandClock) -> Non
     group = again.group(report.fingerprint)
     assert group is not None
     assert group.count - group.excess <= 6 <= group.count
-    assert path.stat().st_size < 500_000
+    assert path.stat().st_size < 3_000_000
     assert [each.name for each in tmp_path.iterdir()] == ["errors.json"]
+
+
+def test_reports_are_read_back_whole(tmp_path: Path) -> None:
+    """With causes, notes and context; counts of the last minutes stay exact."""
+    path = tmp_path / "errors.json"
+    tracker = ErrorTracker(path=path)
+    error = ExceptionGroup("several", [ValueError("one"), KeyError("two")])
+    error.add_note("after lunch")
+    error.__cause__ = errors.IntegrationError("no route", system="crm", operation="connect", attempts=[1, {"a": None}])
+    tracker.replace_report(replace(tracker.track_error(error, {"password": "canary", "n": 1.5}), message_id="m-1"))
+    tracker.save()
+    again = ErrorTracker(path=path)
+    assert again.recent_reports() == tracker.recent_reports()
+    (report,) = again.recent_reports()
+    assert (report.message_id, report.notes, len(report.causes)) == ("m-1", ("after lunch",), 3)
+    assert again.count_errors(5) == 1
+    assert "canary" not in path.read_text()
+
+
+def test_the_file_is_bounded(tmp_path: Path) -> None:
+    """Of reports in a script that takes much room, the latest are saved."""
+    path = tmp_path / "errors.json"
+    tracker = ErrorTracker(path=path)
+    report = tracker.track_error(ValueError("猫"))
+    for number in range(1_000):
+        tracker.track_report(replace(report, error_id=f"err-{number}", error_message="猫" * 2_000))
+    tracker.save()
+    assert path.stat().st_size < 5_000_000
+    saved, kept = ErrorTracker(path=path).recent_reports(), tracker.recent_reports()
+    assert 100 < len(saved) < len(kept)
+    assert saved == kept[-len(saved) :]
+    assert ErrorTracker(path=path, recent=10).recent_reports() == kept[-10:]
 
 
 @pytest.mark.parametrize(
@@ -338,3 +371,21 @@ def test_threads_count_exactly(busy_threads: None) -> None:
     stats = tracker.operation("feed")
     assert stats is not None
     assert stats.count == 800
+
+
+def test_a_group_tells_when_its_errors_came(hands: HandClock) -> None:
+    """The timeline of a group has two hours in steps of five minutes, and ends now."""
+    tracker = ErrorTracker()
+    fingerprint = tracker.track_error(ValueError("a")).fingerprint
+    hands.move(hours=1)
+    for _ in range(3):
+        tracker.track_error(ValueError("a"))
+    hands.move(minutes=10)
+    counts = [count for _, count in tracker.group_timeline(fingerprint)]
+    assert len(counts) == 24
+    assert counts[-3] == 3
+    assert counts[-15] == 1
+    assert sum(counts) == 4
+    hands.move(hours=1)
+    assert sum(count for _, count in tracker.group_timeline(fingerprint)) == 3
+    assert tracker.group_timeline("nobody") == []
