@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 import uvicorn
+from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class _Server(uvicorn.Server):
@@ -41,8 +42,13 @@ async def serving(
     app: ASGIApp, listener: socket.socket, *, lifespan: Literal["on", "off"] = "off", log_level: str = "warning"
 ) -> AsyncIterator[None]:
     """Serve ``app`` while the block runs, then hang up and close ``listener``."""
+
+    async def forgiving(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientDisconnect):  # who asked is gone in the middle of a sentence, as on Ctrl-C
+            await app(scope, receive, send)
+
     settings = uvicorn.Config(
-        app, lifespan=lifespan, access_log=False, log_level=log_level, ws="none", timeout_graceful_shutdown=1
+        forgiving, lifespan=lifespan, access_log=False, log_level=log_level, ws="none", timeout_graceful_shutdown=1
     )
     server = _Server(settings)
     async with anyio.create_task_group() as tasks:

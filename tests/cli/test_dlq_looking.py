@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_kit import keep
 
+from resilio import sync
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -114,6 +116,19 @@ def test_a_letter_is_shown_with_all_that_is_known(run: Run) -> None:
     shown = run("dlq", "show", letter[:18], "-q", "letters.jsonl").out
     for expected in (letter, "waiting", "operation ship", '"to": "Ada"', "ConnectionError: no route to host"):
         assert expected in shown
+
+
+def test_what_replaying_came_to_is_shown(run: Run, shop: Path) -> None:
+    """Each failed replay with its error, beside headers, key and traceback."""
+    letters = sync.DeadLetterQueue(local_file_path="letters.jsonl")
+    letter = letters.send_to_dlq({"n": 1}, KeyError("zip"), headers={"trace": "abc"}, deduplication_key="order-1")
+    letters.close()
+    for _ in range(2):
+        assert run("dlq", "replay", letter, "-q", "letters.jsonl", "-r", "shop:refuse_odd").code == 1
+    shown = " ".join(run("dlq", "show", letter, "-q", "letters.jsonl").out.split())
+    for expected in ("replays 2", "header trace abc", "order-1", "history", "in refuse_odd"):
+        assert expected in shown
+    assert shown.count("ValueError: 1 is odd") == 3
 
 
 def test_an_id_that_several_letters_have_is_asked_for_in_full(run: Run) -> None:
