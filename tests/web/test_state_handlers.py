@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import threading
-import typing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
@@ -465,13 +464,3 @@ def test_a_plain_handler_that_returns_what_has_not_run_yet_is_refused() -> None:
     for order in (Shop().order, Shop().order_later):
         with pytest.raises(UnguardableError, match="whose errors nobody would handle"):
             order()
-
-
-def test_types_of_the_fields_are_what_they_say() -> None:
-    """The names of the architecture document, and those that it lacked."""
-    hints = typing.get_type_hints(
-        ErrorStateMixin, localns={"Mapping": dict, "PlainValue": Any, "FailedCall": Any, "ErrorHandlerBase": Any}
-    )
-    assert {"error_message", "error_type", "error_context", "error_id", "error_category", "retry_possible"} <= set(
-        hints
-    )

@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import weakref
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
@@ -164,6 +165,25 @@ async def test_a_state_may_keep_its_messages(never: float | None, virtual_clock:
     assert state.error_message
     state.clear_error()
     assert state.error_message == ""
+
+
+async def test_a_state_says_how_long_it_shows_a_message(virtual_clock: VirtualClock) -> None:
+    """In seconds, or as a timedelta."""
+
+    class Hasty(State):
+        error_clear_after: ClassVar = timedelta(milliseconds=500)
+
+    state = Hasty()
+    await state.handle_error(too_short(), "app_generation")
+    await clock.sleep(0.6)
+    assert state.error_message == ""
+
+
+@pytest.mark.parametrize(("value", "kind"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
+def test_what_is_no_duration_is_refused_with_the_class(value: Any, kind: type[Exception]) -> None:
+    """By the setting's name, not when the first error comes."""
+    with pytest.raises(kind, match="error_clear_after must be"):
+        type("Odd", (State,), {"error_clear_after": value})
 
 
 async def test_the_timer_dies_with_the_state(virtual_clock: VirtualClock) -> None:

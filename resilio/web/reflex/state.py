@@ -15,7 +15,8 @@ from reflex_base.event.context import EventContext
 from reflex_base.utils.exceptions import ImmutableStateError
 
 from resilio._core import clock
-from resilio.reporting.handler import ErrorHandlerBase  # noqa: TC001 -- Reflex evaluates annotations
+from resilio._core.durations import Duration  # noqa: TC001 -- Reflex evaluates annotations
+from resilio.reporting.handler import ErrorHandlerBase  # noqa: TC001 -- the same
 from resilio.web.reflex.toast import error_toast
 from resilio.web.state.behaviour import ErrorStateBehaviour
 from resilio.web.state.telling import tell_now
@@ -52,13 +53,15 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
             the browser.
         retry_possible: Whether `retry_operation` would do something.
         error_handler: Reports the errors; a plain `ErrorHandler` by default.
-        error_clear_after: Seconds until a message clears; None or 0 for never.
+        error_clear_after: Seconds, or a ``timedelta``, until a message clears; None or 0 for never.
         error_toasts: Whether each error pops up as a toast, too.
 
     The last three are settings of your class, not vars: ``error_clear_after: ClassVar = 10.0``.
 
     Raises:
-        TypeError: A class sets one of the settings without ``ClassVar``, and so would send it to the browser.
+        TypeError: A class sets one of the settings without ``ClassVar``, and so would send it to the browser; or
+            ``error_clear_after`` is no duration.
+        ValueError: ``error_clear_after`` is negative, infinite or NaN.
 
     Errors of background handlers (``@rx.event(background=True)``) are shown under the state's lock, which is taken if
     the handler does not hold it.
@@ -72,7 +75,7 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
     retry_possible: bool = False
 
     error_handler: ClassVar[ErrorHandlerBase | None] = None
-    error_clear_after: ClassVar[float | None] = 5.0
+    error_clear_after: ClassVar[Duration | None] = 5.0
     error_toasts: ClassVar[bool] = False
 
     _failed_call: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
@@ -106,11 +109,12 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
 
         Reflex cancels it when the page that it was sent from is left, and lets a newer click's timer take its place.
         """
-        if not self.error_clear_after:
+        seconds = self._seconds_shown()
+        if not seconds:
             return
         try:
             while True:
-                await clock.sleep(self.error_clear_after)
+                await clock.sleep(seconds)
                 async with self:
                     self._clear_shown(number)
                     if not self.error_message:
@@ -166,7 +170,7 @@ class ErrorStateMixin(ErrorStateBehaviour, rx.State, mixin=True):
     def _events_after_error(self) -> list[EventSpec]:
         # `self.__class__`, not `type(self)`: in a background handler `self` is a proxy.
         later: Any = self.__class__.clear_error_later  # the handler, whatever the decorator's type says
-        events: list[EventSpec] = [later(self._errors_shown)] if self.error_clear_after else []
+        events: list[EventSpec] = [later(self._errors_shown)] if self._seconds_shown() else []
         if self.error_toasts:
             events.append(error_toast(self))
         return events

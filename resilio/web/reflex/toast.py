@@ -30,7 +30,7 @@ def error_toast(state: ErrorStateMixin) -> EventSpec:
         An event for the browser.
     """
     retry = {"label": "Try Again", "on_click": state.__class__.retry_operation}
-    seconds = state.error_clear_after or _LONGEST_LIFE
+    seconds = state._seconds_shown() or _LONGEST_LIFE  # noqa: SLF001 -- its own toast
     toast: EventSpec = rx.toast.error(
         _plain(state.error_message),
         description=f"Reference {state.error_id}",

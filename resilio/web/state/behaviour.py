@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from resilio._core import durations
 from resilio.reporting.classification import classify
 from resilio.web.state.handler_call import current_call
 from resilio.web.state.telling import reported, shared_handler, tell, tell_now
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from resilio._core.durations import Duration
     from resilio.reporting.handler import ErrorHandlerBase
     from resilio.reporting.plain import PlainValue
     from resilio.reporting.report import ErrorReport
@@ -36,8 +38,14 @@ class ErrorStateBehaviour:
         retry_possible: bool
         error_context: Any
         error_handler: ClassVar[ErrorHandlerBase | None]
+        error_clear_after: ClassVar[Duration | None]
         _failed_call: FailedCall | None
         _errors_shown: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if vars(cls).get("error_clear_after") is not None:
+            durations.seconds("error_clear_after", cls.error_clear_after)
+        super().__init_subclass__(**kwargs)
 
     async def handle_error(self, error: Exception, operation: str, /, **context: object) -> ErrorReport:
         """Report an error and show it: for an ``except`` block of a handler.
@@ -159,6 +167,11 @@ class ErrorStateBehaviour:
         failed = self._failed_call
         self._forget_error()
         return failed
+
+    def _seconds_shown(self) -> float:
+        """How long an error is shown; 0 for until somebody clears it."""
+        after = self.error_clear_after
+        return 0.0 if after is None else durations.seconds("error_clear_after", after)
 
     # -- who reports ---------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from resilio.web.state.behaviour import ErrorStateBehaviour
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from resilio._core.durations import Duration
     from resilio.reporting.handler import ErrorHandlerBase
     from resilio.reporting.plain import PlainValue
     from resilio.web.state.handler_call import FailedCall
@@ -44,7 +45,12 @@ class ErrorStateMixin(ErrorStateBehaviour):
             `handle_error` was given. The error's own text is not among it.
         retry_possible: Whether `retry_operation` would do something.
         error_handler: Reports the errors; a plain `ErrorHandler` by default. Set it in your class.
-        error_clear_after: Seconds until a message clears; None or 0 for never. Set it in your class.
+        error_clear_after: Seconds, or a ``timedelta``, until a message clears; None or 0 for never. Set it in your
+            class.
+
+    Raises:
+        TypeError: A class sets ``error_clear_after`` to what is no duration.
+        ValueError: It is negative, infinite or NaN.
 
     A state belongs to one task at a time, as any object without a lock. It pickles and copies.
 
@@ -70,7 +76,7 @@ class ErrorStateMixin(ErrorStateBehaviour):
     retry_possible: bool = False
 
     error_handler: ClassVar[ErrorHandlerBase | None] = None
-    error_clear_after: ClassVar[float | None] = 5.0
+    error_clear_after: ClassVar[Duration | None] = 5.0
 
     _failed_call: FailedCall | None = None
     _errors_shown: int = 0
@@ -109,8 +115,9 @@ class ErrorStateMixin(ErrorStateBehaviour):
 
     def _schedule_error_clear(self) -> None:
         """Clear the error that is shown now after ``error_clear_after`` seconds."""
-        if self.error_clear_after:
-            timer.call_later(self.error_clear_after, partial(_clear, weakref.ref(self), self._errors_shown))
+        seconds = self._seconds_shown()
+        if seconds:
+            timer.call_later(seconds, partial(_clear, weakref.ref(self), self._errors_shown))
 
 
 def _clear(state: weakref.ref[ErrorStateMixin], number: int) -> None:
