@@ -26,6 +26,21 @@ class HealthChange:
     lasted: float | None = None
     told: bool = True
 
+    def __str__(self) -> str:
+        """In one sentence."""
+        if not self.is_healthy:
+            return f"{self.component} is unhealthy"
+        if self.lasted is None:
+            return f"{self.component} is healthy"
+        return f"{self.component} is healthy again after {self.lasted:.1f} s"
+
+    def details(self) -> dict[str, object]:
+        """Which component, and how long it was unhealthy if it is well again."""
+        found: dict[str, object] = {"component": self.component}
+        if self.is_healthy and self.lasted is not None:
+            found["unhealthy_for"] = round(self.lasted, 3)
+        return found
+
 
 class HealthLedger:
     """Tells news from repetition. Reads no clock; safe from any thread.

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from resilio._core import clock, dice, durations
+from resilio._core import clock, durations
 from resilio.alerting.dedup import DedupWindow
+from resilio.alerting.drafts import Kind, as_mapping, draft, new_id
 from resilio.alerting.health import HealthLedger
 from resilio.alerting.notification import ChannelOutcome, DeliveryStatus, Notification, NotificationResult
-from resilio.alerting.outlet import (
-    ChannelStats,
-    Outlet,
-    described,
-    is_delivering,
-    redacted,
-    redacted_details,
-    say,
-    text_of,
-)
+from resilio.alerting.outlet import ChannelStats, Outlet, is_delivering, say, text_of
 from resilio.alerting.rendering import from_document
 from resilio.alerting.routing import outlets_of, routes_of
 from resilio.errors import ErrorSeverity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from anyio.abc import TaskGroup
 
     from resilio._core.durations import Duration
-    from resilio.alerting.health import HealthChange
     from resilio.alerting.outlet import LetterBox
     from resilio.alerting.routing import Target
 
@@ -158,14 +148,14 @@ class AdminNotifier:
             return await self.announce(message, details, severity, error_type, dedup_key=dedup_key, resolves=resolves)
         # Before anything is copied and redacted: in a storm nearly all are told already.
         key = text_of(dedup_key)[:_LONGEST_KEY]
-        kind = _Kind.of(severity, resolves)
+        kind = Kind.of(severity, resolves)
         repeated = self._dedup.claim(key, kind.severity, resolved=kind.resolves is not None, now=clock.monotonic())
         if repeated is None:
             self._duplicates += 1
-            return _result(_new_id(), self._outlets, DeliveryStatus.DUPLICATE)
+            return _result(new_id(), self._outlets, DeliveryStatus.DUPLICATE)
         heard = False
         try:
-            notification = _notification(message, details, kind, error_type, dedup_key)
+            notification = draft(message, details, kind, error_type, dedup_key)
             if repeated:
                 notification = replace(notification, details={"repeated": repeated, **notification.details})
             result = await self._tell(notification)
@@ -186,7 +176,7 @@ class AdminNotifier:
         resolves: ErrorSeverity | None = None,
     ) -> NotificationResult:
         """As `send_notification`, but told even if ``dedup_key`` was told a moment ago: for who keeps count himself."""
-        notification = _notification(message, details, _Kind.of(severity, resolves), error_type, dedup_key)
+        notification = draft(message, details, Kind.of(severity, resolves), error_type, dedup_key)
         return self._refuse(notification) if is_delivering.get() else await self._tell(notification)
 
     async def _tell(self, notification: Notification) -> NotificationResult:
@@ -238,7 +228,7 @@ class AdminNotifier:
         Returns:
             As `send_notification`; None when there was nothing new to tell. Never raises an ``Exception``.
         """
-        details = _as_mapping(details)
+        details = as_mapping(details)
         component = text_of(details.get("component", "service"))
         change = self._health.observe(component, is_healthy=bool(is_healthy), now=clock.monotonic())
         if change is None:
@@ -246,8 +236,8 @@ class AdminNotifier:
         heard = False
         try:
             result = await self.send_notification(
-                _sentence(change),
-                {"component": component, **_duration(change), **details},
+                str(change),
+                {**change.details(), **details},
                 ErrorSeverity.INFO if change.is_healthy else ErrorSeverity.ERROR,
                 "health_check",
                 resolves=ErrorSeverity.ERROR if change.is_healthy and change.lasted is not None else None,
@@ -302,7 +292,7 @@ class AdminNotifier:
         outlet = self._outlet(channel)
         details = {"channel": channel, **({"sent_by": by} if by else {})}
         told = "This is a test: if you read it, the channel works"
-        notification = _notification(told, details, _Kind(ErrorSeverity.INFO), "test", None)
+        notification = draft(told, details, Kind(ErrorSeverity.INFO), "test", None)
         if is_delivering.get():
             self._refuse(notification)
             return ChannelOutcome(channel=channel, status=DeliveryStatus.REFUSED)
@@ -397,69 +387,7 @@ def _last_words(outlets: tuple[Outlet, ...]) -> None:
         outlet.last_words()
 
 
-# -- wording -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    severity: ErrorSeverity
-    resolves: ErrorSeverity | None = None
-    unknown: str | None = None
-
-    @classmethod
-    def of(cls, severity: ErrorSeverity, resolves: ErrorSeverity | None) -> _Kind:
-        try:
-            return cls(ErrorSeverity(severity), None if resolves is None else ErrorSeverity(resolves))
-        except ValueError as error:
-            # An alert with a misspelt severity is still an alert.
-            return cls(ErrorSeverity.ERROR, unknown=severity if resolves is None else text_of(error))
-
-
-def _notification(
-    message: object, details: Mapping[str, object] | None, kind: _Kind, error_type: object, dedup_key: object
-) -> Notification:
-    details = _as_mapping(details)
-    if kind.unknown is not None:
-        details = {"unknown_severity": kind.unknown, **details}
-    return Notification(
-        id=_new_id(),
-        message=redacted(message),
-        severity=kind.severity,
-        error_type=None if error_type is None else redacted(error_type),
-        details=redacted_details(details),
-        at=clock.utcnow(),
-        dedup_key=None if dedup_key is None else redacted(dedup_key),
-        resolves=kind.resolves,
-    )
-
-
-def _new_id() -> str:
-    return dice.randbytes(8).hex()
-
-
 def _result(notification_id: str, outlets: Iterable[Outlet], status: DeliveryStatus) -> NotificationResult:
     return NotificationResult(
         id=notification_id, outcomes=tuple(ChannelOutcome(channel=each.name, status=status) for each in outlets)
     )
-
-
-def _sentence(change: HealthChange) -> str:
-    if not change.is_healthy:
-        return f"{change.component} is unhealthy"
-    if change.lasted is None:
-        return f"{change.component} is healthy"
-    return f"{change.component} is healthy again after {change.lasted:.1f} s"
-
-
-def _duration(change: HealthChange) -> dict[str, object]:
-    return {"unhealthy_for": round(change.lasted, 3)} if change.is_healthy and change.lasted is not None else {}
-
-
-def _as_mapping(details: object) -> dict[str, object]:
-    # What is not a mapping is a caller's slip in an `except` block: worth telling, not worth an exception.
-    if details is None:
-        return {}
-    try:
-        return dict(details) if isinstance(details, Mapping) else {"details": details}
-    except Exception as error:
-        return {"details": f"<{type(details).__name__} that cannot be read: {described(error)}>"}

@@ -38,7 +38,7 @@ _PEM: Final = re.compile(
 _URL: Final = re.compile(r"://([^\s/?#\"'<>]{1,512})@")
 _JWT: Final = re.compile(r"eyJ(?<![\w-]...)[\w-]{8,2048}+(?:\.[\w-]{0,8192}+){1,2}")
 _SCHEME: Final = re.compile(
-    r"[bB](?<![\w-].)(?:(?i:earer)[ ]{1,3}+(?=\S{6})"
+    r"[bB](?<![\w-].)(?:(?i:earer)[ ]{1,3}+(?:(?i:bearer|basic)[ ]{1,3}+){0,8}+(?=\S{6})"
     r"|(?i:asic)[ ]{1,3}+(?=\S{8})(?=[A-Za-z]{0,256}?(?:[0-9=+/]|[a-z][A-Z])))([^\s\"',;<>]{1,4096}+)"
 )
 _AWS: Final = re.compile(r"A[KSBC][IC]A(?<![A-Za-z0-9]....)[A-Z0-9]{16}(?![A-Za-z0-9])")
@@ -59,7 +59,7 @@ _BETWEEN: Final = re.compile(r"(?:%3(?i:[ad])|=>?|:)[ \t]{0,3}+")
 _NAME_CHARACTERS: Final = string.ascii_letters + string.digits + "_-"
 _NAME_ROOM: Final = 136
 _VALUE: Final = re.compile(
-    r"""(?:(?i:bearer|basic|token|digest|apikey|negotiate)[ ]{1,3}+)?
+    r"""(?:(?i:bearer|basic|token|digest|apikey|negotiate)[ ]{1,3}+){0,8}+
     (?:[bBrRuU]{0,2}+\\?"(?:[^"\\]|\\.){0,2048}+"?
       |[bBrRuU]{0,2}+\\?'(?:[^'\\]|\\.){0,2048}+'?
       |[\[({][^\])}]{0,2048}+[\])}]?
@@ -181,7 +181,7 @@ def _by_name(text: str, is_sensitive: Callable[..., bool], found: set[str] | Non
         after = between.end()
         if not is_sensitive(name, holds_number=_NUMBER.match(text, after) is not None):
             continue
-        value = _VALUE.match(text, after)
+        value = _value_at(text, after, is_sensitive)
         if value is None:
             continue
         if found is not None:
@@ -189,7 +189,18 @@ def _by_name(text: str, is_sensitive: Callable[..., bool], found: set[str] | Non
         done = value.end()
         if name[-6:].lower() == "cookie" and (line := _REST_OF_LINE.match(text, done)) is not None:
             done = line.end()  # a cookie's own names and values go on to the end of the line
-        yield (value.start(), done, REDACTED)
+        yield (after, done, REDACTED)
+
+
+def _value_at(text: str, at: int, is_sensitive: Callable[..., bool]) -> re.Match[str] | None:
+    value = _VALUE.match(text, at)
+    while value is not None and value[0][-1] in ":=" and is_sensitive(value[0][:-1]):
+        blanks = text[value.end() : value.end() + 8]
+        further = _VALUE.match(text, value.end() + len(blanks) - len(blanks.lstrip(" \t")))
+        if further is None:
+            break
+        value = further  # that was another name, and this is its value
+    return value
 
 
 def _name_before(text: str, end: int) -> str | None:
