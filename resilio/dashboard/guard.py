@@ -91,16 +91,22 @@ class Guard:
         await (self._app if answer is None else answer)(inside, receive, with_headers)
 
     def _refuse_other_sites(self, scope: Scope, inner: str, asked: Asked) -> Response | None:
-        if scope["method"] in _READING:
-            return None
-        site = Request(scope).headers.get("sec-fetch-site", "")
+        headers = Request(scope).headers
+        site = headers.get("sec-fetch-site", "")
         if site == "same-origin":
             return None
+        if scope["method"] in _READING:
+            # A link from elsewhere may lead here; a script from elsewhere may not read what is here, even if the
+            # application around this one sends headers that would let it.
+            if site not in {"cross-site", "same-site"} or headers.get("sec-fetch-mode") == "navigate":
+                return None
+            why = "Only the dashboard's own pages may read this from within a browser."
+        else:
+            why = (
+                "An action must come from the dashboard itself, and the browser must say so, as browsers do over HTTPS "
+                "and on localhost (Sec-Fetch-Site: same-origin)."
+            )
         _log("refused", f"{scope['method']} {inner}", "nobody", f"it came from {site or 'an unknown site'}")
-        why = (
-            "An action must come from the dashboard itself, and the browser must say so (Sec-Fetch-Site: same-origin), "
-            "as browsers do over HTTPS and on localhost."
-        )
         return self._error(403, why, asked)
 
     async def _identify(self, request: Request, asked: Asked) -> Identity | Response:

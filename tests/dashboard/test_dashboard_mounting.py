@@ -47,7 +47,9 @@ def _in_reflex(app: Starlette) -> tuple[ASGIApp, str]:
     # What `rx.App(api_transformer=...)` does with an application of one's own: Reflex's is mounted at its root.
     outer = Starlette(routes=[Mount("/ops", app)])
     outer.mount("", Starlette())
-    return outer, "/ops/"
+    top = Starlette()
+    top.mount("", outer)
+    return top, "/ops/"
 
 
 FRAMEWORKS: dict[str, Callable[[Starlette], tuple[ASGIApp, str]]] = {

@@ -111,6 +111,20 @@ async def test_an_action_must_come_from_the_page_itself(service: Service) -> Non
     assert (other.status_code, large.status_code) == (415, 413)
 
 
+async def test_a_script_of_another_site_reads_nothing(service: Service) -> None:
+    """A link from elsewhere leads here; what a page from elsewhere asks for behind the operator's back is refused."""
+    async with asking(service.dashboard()) as browser:
+        for site in ("cross-site", "same-site"):
+            for path in ("/letters", "/api/letters", "/live?view=letters"):
+                headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "cors"}
+                assert (await browser.get(path, headers=headers)).status_code == 403
+            link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
+            assert (await browser.get("/letters", headers=link)).status_code == 200
+        assert (await browser.get("/api/letters", headers={"Sec-Fetch-Site": "none"})).status_code == 200
+        del browser.headers["Sec-Fetch-Site"]
+        assert (await browser.get("/api/letters")).status_code == 200  # no browser: a script of the operator's
+
+
 async def test_every_answer_carries_the_headers(service: Service) -> None:
     """Pages, errors, redirects and JSON are kept by nobody and run nothing that is not ours."""
     async with asking(service.dashboard()) as browser:
