@@ -115,7 +115,12 @@ def _serve(app: Any, host: str, port: int, greet: Callable[[str], None]) -> None
     shown = f"[{host}]" if ":" in host else host
     greet(f"http://{shown}:{listener.getsockname()[1]}/")
     with listener:
-        config = uvicorn.Config(app, log_level=os.environ.get("UVICORN_LOG_LEVEL", "warning"), server_header=False)
+        config = uvicorn.Config(
+            app,
+            log_level=os.environ.get("UVICORN_LOG_LEVEL", "error"),  # pages that stay open are no cause for a warning
+            server_header=False,
+            timeout_graceful_shutdown=2,  # whatever is under way then, Ctrl-C ends it
+        )
         uvicorn.Server(config).run(sockets=[listener])
 
 

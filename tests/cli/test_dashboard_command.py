@@ -80,6 +80,19 @@ def test_it_serves_the_queue_behind_a_password_that_it_makes_up(
 
 
 @pytest.mark.slow("starts a server")
+def test_a_page_that_stays_open_does_not_keep_it(started: Callable[..., tuple[str, str, Popen[str]]]) -> None:
+    """Ctrl-C ends it although a browser listens for events."""
+    url, _, child = started("-q", "letters.jsonl", RESILIO_DASHBOARD_PASSWORD="pw")
+    request = urllib.request.Request(f"{url}live?view=overview")  # noqa: S310 -- our own server
+    request.add_header("Authorization", f"Basic {base64.b64encode(b'resilio:pw').decode()}")
+    with urllib.request.urlopen(request, timeout=PATIENT) as events:  # noqa: S310
+        assert events.headers["content-type"].startswith("text/event-stream")
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=PATIENT)
+    assert child.returncode == 0
+
+
+@pytest.mark.slow("starts a server")
 def test_the_password_may_come_from_the_environment(started: Callable[..., tuple[str, str, Popen[str]]]) -> None:
     """It is not told again then."""
     url, told, _ = started("-q", "letters.jsonl", RESILIO_DASHBOARD_PASSWORD="correct horse")
