@@ -408,7 +408,16 @@ def test_bad_usage_gives_exit_code_2(arguments: list[str], told: str, capsys: py
 @pytest.mark.slow("lives through a short day, and waits for somebody to replay")
 def test_with_a_dashboard_the_letters_are_replayed_by_hand(tmp_path: Path) -> None:
     """The day waits until the letters were replayed in the dashboard, and its promises are kept then as well."""
-    command = [sys.executable, "-m", "examples.dadacat", "--dashboard", "--seconds", "4", "--input", _few(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "examples.dadacat",
+        "--dashboard",
+        "--seconds",
+        "4",
+        "--input",
+        str(_few(tmp_path)),
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, text=True) as demo:  # noqa: S603 -- our own example
         assert demo.stdout
         told = ""
