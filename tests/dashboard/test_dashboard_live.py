@@ -132,8 +132,11 @@ async def test_streams_of_what_is_not_there_are_refused(service: Service) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_picture_is_made_once_for_all_who_ask_in_a_second(service: Service) -> None:
-    """Of many who ask at once only the first waits for work to be done."""
+async def test_a_picture_is_made_once_for_all_who_ask_in_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many who ask while a picture is new only the first waits for work to be done."""
+    monkeypatch.setattr(live, "EVERY", 3600.0)
     pictures = service.dashboard().state.pictures
     found: list[str] = []
 

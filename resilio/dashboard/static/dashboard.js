@@ -102,4 +102,5 @@ if (chooser) {
   update();
 }
 
-draw(true);
+// This script comes before htmx, so as to miss none of its events; the plot's library comes after both.
+document.addEventListener("DOMContentLoaded", () => draw(true));
