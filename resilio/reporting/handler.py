@@ -95,7 +95,7 @@ class ErrorHandlerBase:
 
     @property
     def messages(self) -> ErrorMessageProvider:
-        """Has the words for the user."""
+        """The words for the user that this handler uses."""
         return self._reporter.messages
 
     def operation(self, name: str, /, **context: object) -> LoggedOperation:

@@ -1,8 +1,8 @@
-"""Where users meet an error, and where calls leave: problem details, web frameworks, HTTP clients, state handlers.
+"""Where users meet an error: problem details, HTTP clients and frameworks, and the state behind a page.
 
-Each module belongs to one library, which comes with an extra: `resilio.web.starlette` with ``web``,
-`resilio.web.fastapi` with ``fastapi``, `resilio.web.httpx` with ``http``. What an error is, and what it is called, the
-room `reporting` says; when a call is made again, the room `policies`.
+What is shown is always read from the one report that `resilio.reporting` made of the error. Nothing here decides
+whether a call is tried again or let through: that is the policies' business. Import the module you need, such as
+`resilio.web.fastapi`; each framework is an extra and is loaded by its own module only.
 """
 
 from __future__ import annotations
