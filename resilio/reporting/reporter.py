@@ -62,11 +62,6 @@ class Reporter:
         self._in_app = in_app
         self._first_seen = first_seen
 
-    @property
-    def messages(self) -> ErrorMessageProvider:
-        """The words for the user."""
-        return self._messages
-
     def report(
         self, error: BaseException, operation: str, context: Mapping[str, object], *, explicit: str | None = None
     ) -> tuple[ErrorReport, bool]:
@@ -97,6 +92,11 @@ class Reporter:
             return self._made(error, operation, context, explicit)
         except Exception as failure:
             return _bare(error, operation, failure)
+
+    @property
+    def messages(self) -> ErrorMessageProvider:
+        """The words for the user."""
+        return self._messages
 
     def clean(self, text: str) -> str:
         """A text without secrets, cut."""

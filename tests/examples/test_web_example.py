@@ -28,5 +28,5 @@ def test_one_command_shows_problems_retry_after_and_health() -> None:
     assert statuses == ["200", "200", "422", "422", "500", "502", "502", "503", "503", "200", "200"]
     assert re.search(r"^Retry-After: [12]$", ran.stdout, flags=re.MULTILINE)
     assert '"pointer": "#/lives"' in ran.stdout
-    assert "Bitte ändern " in ran.stdout
+    assert "Bitte ändern" in ran.stdout
     assert "tuna" not in ran.stdout
