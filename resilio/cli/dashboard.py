@@ -90,7 +90,7 @@ def dashboard(
         title=title,
     )
     with suppress(KeyboardInterrupt):  # that is how it ends
-        _serve(app, host, port, lambda url: _greet(url, password if is_made_up else None))
+        _serve(app, host, port, lambda url: _greet(url, password if is_made_up else None, is_local=_is_loopback(host)))
 
 
 def _is_loopback(host: str) -> bool:
@@ -102,8 +102,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _greet(url: str, password: str | None) -> None:
+def _greet(url: str, password: str | None, *, is_local: bool) -> None:
     say(f"dashboard: {url}", style="bold")
+    if not is_local:
+        # Without HTTPS, a browser on another machine does not say where a request comes from.
+        say("from other machines: to be read over HTTP, to act only through a proxy that speaks HTTPS", style="")
     if password is not None:
         say(f"user {_USER}, password {password} (made up for this run; {_VARIABLE} sets one)", style="")
 

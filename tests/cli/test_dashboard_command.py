@@ -100,6 +100,14 @@ def test_the_password_may_come_from_the_environment(started: Callable[..., tuple
     assert get(url, "correct horse")[0] == 200
 
 
+@pytest.mark.slow("starts a server")
+def test_other_machines_are_told_of_https(started: Callable[..., tuple[str, str, Popen[str]]]) -> None:
+    """Over plain HTTP a browser elsewhere does not say where a request comes from, and no action is taken."""
+    _, _, child = started("--host", "0.0.0.0", "-q", "letters.jsonl", RESILIO_DASHBOARD_PASSWORD="pw")  # noqa: S104
+    assert child.stderr is not None
+    assert "to act only through a proxy that speaks HTTPS" in child.stderr.readline()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104 -- is refused
 def test_other_machines_need_a_password(run: Run, host: str) -> None:
     """Before anything listens."""
