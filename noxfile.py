@@ -23,15 +23,22 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test with branch coverage, then the sessions `lint` and `types`. Arguments go to pytest."""
+    """Run every test, then the sessions `lint` and `types`. Arguments go to pytest."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", *(session.posargs or ("-n", "logical")))
+    if not session.posargs:
+        session.notify("lint")
+        session.notify("types")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run every test with branch coverage, child processes included; takes half as long again as `tests`."""
     install(session, "test")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *(session.posargs or ("-n", "logical")))
-    if not session.posargs:
-        session.run("coverage", "combine", "--quiet")
-        session.run("coverage", "report")
-        session.notify("lint")
-        session.notify("types")
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
 
 
 @nox.session
