@@ -33,7 +33,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run every test with branch coverage, child processes included; takes half as long again as `tests`."""
+    """Run every test with branch coverage, child processes included; takes twice as long as `tests`."""
     install(session, "test")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *(session.posargs or ("-n", "logical")))
