@@ -9,9 +9,9 @@ from resilio.reporting.operations import context_around, current_context
 def test_a_provider_tells_its_languages() -> None:
     """Those that ship with the package, and those that were added."""
     provider = ErrorMessageProvider(locale="de-AT")
-    assert (provider.locale, provider.locales) == ("de-at", {"de", "en"})
+    assert (provider.locale, provider.locales) == ("de-at", frozenset({"de", "en"}))
     provider.register("general", "default", "Rien ne va plus.", locale="fr")
-    assert provider.locales == {"de", "en", "fr"}
+    assert provider.locales == frozenset({"de", "en", "fr"})
 
 
 def test_a_handler_shows_its_words() -> None:
