@@ -36,8 +36,11 @@ def running_asyncio_loop() -> asyncio.AbstractEventLoop | None:
 
 def in_event_loop() -> bool:
     """Tell whether this thread runs an event loop just now, asyncio's or trio's."""
-    if running_asyncio_loop() is not None:
-        return True
+    return running_asyncio_loop() is not None or in_trio_run()
+
+
+def in_trio_run() -> bool:
+    """Tell whether this thread runs trio just now; trio is not imported for the question."""
     trio = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_run()
 

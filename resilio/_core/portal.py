@@ -10,7 +10,6 @@ first call, serves the whole process and ends with it; a forked child starts its
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from concurrent.futures import CancelledError, Future
@@ -22,12 +21,12 @@ from anyio.from_thread import BlockingPortal
 from resilio._core import clock
 from resilio._core.colour import innermost, name_of
 from resilio._core.drive import refuse_in_event_loop
+from resilio._core.mishaps import log_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-_log = logging.getLogger("resilio")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -182,7 +181,7 @@ def post(fn: Callable[[*Ts], Coroutine[Any, Any, object]], *args: *Ts) -> None:
         try:
             await fn(*args)
         except Exception:
-            _log.exception("a call that nobody waits for failed: %s", name_of(fn))
+            log_exception("a call that nobody waits for failed: %s", name_of(fn))
 
     _background.portal().start_task_soon(run)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import sys
 from typing import TYPE_CHECKING
 
 from resilio._core import clock
+from resilio._core.drive import in_trio_run, running_asyncio_loop
+from resilio._core.mishaps import log_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_log = logging.getLogger("resilio")
 
 
 def call_later(seconds: float, callback: Callable[[], object]) -> bool:
@@ -27,12 +24,12 @@ def call_later(seconds: float, callback: Callable[[], object]) -> bool:
     Returns:
         Whether there is an event loop; without one nothing will be called.
     """
-    loop = asyncio._get_running_loop()  # noqa: SLF001 -- the documented form raises instead of answering
+    loop = running_asyncio_loop()
     if loop is not None:
         loop.call_later(seconds, _call, callback)
         return True
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
+    if in_trio_run():
+        import trio  # noqa: PLC0415 -- it is running, so it is imported
 
         async def wait() -> None:
             await clock.sleep(seconds)
@@ -48,4 +45,4 @@ def _call(callback: Callable[[], object]) -> None:
     try:
         callback()
     except Exception:
-        _log.exception("what was to be done later failed: %r", callback)
+        log_exception("what was to be done later failed: %r", callback)

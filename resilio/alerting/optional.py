@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+from resilio._core.drive import in_trio_run
+
 __all__ = ("MissingExtraError", "refuse_trio", "require")
 
 
@@ -37,8 +39,7 @@ def refuse_trio(what: str, library: str) -> None:
     Raises:
         RuntimeError: This thread runs trio.
     """
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
+    if in_trio_run():
         msg = (
             f"{what} needs asyncio, because {library} does, and this thread runs trio; take another channel, or "
             "resilio.sync.AdminNotifier from a worker thread"

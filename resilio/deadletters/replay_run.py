@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,6 +12,7 @@ import anyio
 
 from resilio._core import clock
 from resilio._core.colour import is_awaitable
+from resilio._core.mishaps import log_exception
 from resilio.deadletters.error_info import brief
 from resilio.deadletters.errors import DeadLetterQueueError
 from resilio.deadletters.replay_heart import beating
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ("ReplayEnd", "ReplayProgress", "ReplayRun", "ReplaySummary")
 
 _MOST_ERRORS: Final = 100
-_log = logging.getLogger("resilio")
 
 
 class ReplayEnd(StrEnum):
@@ -247,7 +246,7 @@ class ReplayRun:
             if is_awaitable(told):
                 await told
         except Exception:
-            _log.exception("on_progress %r failed on %r", on_progress, progress)
+            log_exception("on_progress %r failed on %r", on_progress, progress)
 
     def _summary(self) -> ReplaySummary:
         ended, why = ReplayEnd.DONE, "no letter is left that is meant, free and due"

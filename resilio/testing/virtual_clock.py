@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from resilio._core import clock, durations
+from resilio._core.drive import in_trio_run, running_asyncio_loop
 from resilio.testing._asyncio_time import AsyncioTime
 from resilio.testing._thread_time import ThreadTime
 from resilio.testing._threads_at_work import ThreadsAtWork
@@ -255,11 +255,9 @@ class VirtualClock:
 
 def _running_loop() -> object | None:
     """What stands for the event loop that runs on this thread; None if there is none."""
-    loop = asyncio._get_running_loop()  # noqa: SLF001 -- the documented form raises instead of answering
-    if loop is not None:
+    loop = running_asyncio_loop()
+    if loop is not None or not in_trio_run():
         return loop
-    trio = sys.modules.get("trio")
-    if trio is None or not trio.lowlevel.in_trio_run():
-        return None
-    token: object = trio.lowlevel.current_trio_token()
-    return token
+    import trio  # noqa: PLC0415 -- it is running, so it is imported
+
+    return trio.lowlevel.current_trio_token()
