@@ -239,7 +239,6 @@ async def test_more_than_three_critical_errors_in_five_minutes_is_the_fourth(
 async def test_send_alert_without_a_notifier_goes_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a topic, to the log."""
     monkeypatch.delenv("SNS_TOPIC_ARN", raising=False)
-    structlog.reset_defaults()
     with structlog.testing.capture_logs() as lines:
         result = await send_alert("High critical error rate", {"error_count": 4})
     assert result.delivered

@@ -14,17 +14,12 @@ from resilio.errors import ErrorSeverity
 from resilio.sync import AdminNotifier, NotificationChannel, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from resilio.alerting.notification import Notification
 
 
 @pytest.fixture(autouse=True)
-def _without_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _without_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SNS_TOPIC_ARN", raising=False)
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 def test_a_notification_is_logged_without_await() -> None:

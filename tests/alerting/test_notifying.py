@@ -43,11 +43,8 @@ class Postbox:
 
 
 @pytest.fixture(autouse=True)
-def _without_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _without_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SNS_TOPIC_ARN", raising=False)
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 # -- sending -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 from snippets import Backend, QuickClock
 
 import resilio.sync
@@ -35,14 +34,12 @@ def quick_clock() -> Iterator[QuickClock]:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to run in, no environment variables of ours, no circuit and no log configuration from before."""
+    """An empty folder to run in, no environment variables of ours, and no circuit from before."""
     monkeypatch.chdir(tmp_path)
     for variable in ("DLQ_QUEUE_URL", "DLQ_LOCAL_FILE_PATH", "SNS_TOPIC_ARN"):
         monkeypatch.delenv(variable, raising=False)
-    structlog.reset_defaults()
     with registry.fresh():
         yield tmp_path
-    structlog.reset_defaults()
 
 
 @pytest.fixture

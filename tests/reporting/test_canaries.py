@@ -28,7 +28,6 @@ from resilio import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from resilio.testing import EventRecorder
@@ -37,12 +36,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No log configuration from before."""
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No topic that somebody would be told at."""
     monkeypatch.delenv("SNS_TOPIC_ARN", raising=False)
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("text", SHAPES)

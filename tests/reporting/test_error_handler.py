@@ -43,10 +43,8 @@ pytestmark = pytest.mark.anyio
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[structlog.typing.EventDict]]:
     """What is logged."""
     monkeypatch.delenv("SNS_TOPIC_ARN", raising=False)
-    structlog.reset_defaults()
     with structlog.testing.capture_logs() as found:
         yield found
-    structlog.reset_defaults()
 
 
 async def test_an_error_becomes_one_report(

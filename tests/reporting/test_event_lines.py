@@ -7,23 +7,12 @@ import os
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 
 from resilio import log_events, log_operation
 from resilio.sync import BackoffStrategy, CircuitBreaker, CircuitBreakerOpenError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _as_found() -> Iterator[None]:
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 def trip(name: str) -> None:

@@ -23,10 +23,8 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def lines() -> Iterator[list[structlog.typing.EventDict]]:
     """What is logged."""
-    structlog.reset_defaults()
     with structlog.testing.capture_logs() as found:
         yield found
-    structlog.reset_defaults()
 
 
 async def test_begin_end_and_duration_are_logged(
