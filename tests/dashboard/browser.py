@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.async_api import async_playwright
+from chromium import CHROMIUM, PATIENCE, SCREENSHOTS, chromium
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from playwright.async_api import Browser, Page
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SWITCHES = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-PICTURES = Path(__file__).parents[2] / ".screenshots"
-"""Where a run keeps what it saw; not in version control."""
-
-PATIENCE = 30_000
-"""Milliseconds; a machine may be busy."""
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None and "CI" not in os.environ, reason="no Chromium here; where CI is set, there must be one"
@@ -67,8 +54,8 @@ class Tab:
         assert self.complaints == []
         wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} is {wide} pixels too wide"
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        await page.screenshot(path=PICTURES / f"{name}.png")
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=SCREENSHOTS / f"{name}.png")
         # The policy lets no script in but the dashboard's own: axe comes by the debugger's way.
         await page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8") + ";0")
         found: dict[str, Any] = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
@@ -94,14 +81,9 @@ async def tab(browser: Browser, root: str, *, phone: bool = False, **options: An
 
 def browse(look: Callable[[Browser], Awaitable[None]]) -> None:
     """Run ``look`` with a browser, on an event loop of its own, and end the browser."""
-    assert CHROMIUM, "there is no Chromium: apt-get install chromium"
 
     async def main() -> None:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES, timeout=4 * PATIENCE)
-            try:
-                await look(browser)
-            finally:
-                await browser.close()
+        async with chromium() as browser:
+            await look(browser)
 
     asyncio.run(main())

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from playwright.async_api import async_playwright, expect
+from chromium import PATIENCE, SCREENSHOTS, chromium
+from playwright.async_api import expect
 
 from examples.proto_ddf.__main__ import free_port, scratch_folder, serving
 from examples.proto_ddf.source import DataSource
@@ -23,23 +21,11 @@ from examples.proto_ddf.source import DataSource
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from playwright.async_api import Page
 
-SCREENSHOTS = Path(os.environ.get("RESILIO_SCREENSHOTS") or Path(__file__).parents[2] / ".screenshots")
 DESKTOP, PHONE = (1280, 900), (390, 844)
-PATIENCE = 30.0
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-)
-
-
-def chromium() -> str:
-    """The path of the browser; a machine without one fails the test, for a skipped test shows nothing."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert found is not None, "no chromium: apt-get install chromium"
-    return found
 
 
 def wait_until_served(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -90,11 +76,10 @@ class Visit:
 @asynccontextmanager
 async def visiting(url: str, size: tuple[int, int]) -> AsyncIterator[Visit]:
     """A browser of its own for one visitor; what it shows when a step fails is kept."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+    async with chromium() as browser:
         page = await browser.new_page(viewport={"width": size[0], "height": size[1]})
-        page.set_default_timeout(PATIENCE * 1000)
-        expect.set_options(timeout=PATIENCE * 1000)
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         visit = Visit(page, url)
         try:
             await visit.start()
@@ -102,8 +87,6 @@ async def visiting(url: str, size: tuple[int, int]) -> AsyncIterator[Visit]:
         except BaseException:
             await visit.keep("failed")
             raise
-        finally:
-            await browser.close()
 
 
 async def a_bad_name_shows_its_message_and_clears_by_itself(visit: Visit) -> None:
